@@ -227,8 +227,10 @@ class ColorScale:
     low: float
     high: float
     is_log: bool = False
-    palette: Literal["cividis", "cividis_r", "Blues", "surface", "diverging", "signed"] = "cividis"
-    """`diverging` and `signed` are white in the middle"""
+    palette: Literal[
+        "cividis", "cividis_r", "Blues", "surface", "diverging", "signed", "lines", "lines_r"
+    ] = "cividis"
+    """`diverging` and `signed` are white in the middle; `lines` are seen on white and on black"""
     ticks: tuple[float, ...] | None = None
 
 

@@ -300,7 +300,7 @@ class ProbabilityHistograms(ProbabilityFigure):
                 Bars(edges[:-1], edges[1:], right, label="correct", color=style.SKY),
                 Bars(edges[:-1], edges[1:], right + wrong, right, "incorrect", style.VERMILLION),
             )
-            x = Axis("probability of the row's class", limits=(0, 1), ticks=(0, 0.5, 1))
+            x = Axis("probability of its class", limits=(0, 1), ticks=(0, 0.5, 1))
             panels.append(Panel(bars, x, Axis("rows"), class_label(predicted.classes[index])))
         title = f"Predicted probabilities: {data.name}, {split}"
         about = f"{data.describe(epoch)}; {len(predicted.targets):,} rows, each in the panel of its class"

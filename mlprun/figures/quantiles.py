@@ -66,7 +66,7 @@ class QuantileFan(NetworkFigure):
         marks = _fan(x, bands, levels)
         for side, color, word in ((~outside, style.GREY, "inside"), (outside, style.VERMILLION, "outside")):
             here, share = side[chosen], float(side.mean())
-            label = f"{word} ({style.number(round(100 * share, 1))} %)"
+            label = f"{word} ({style.number(round(100 * share, 1))}%)"
             marks.append(Points(at[here], truth[chosen][here], label, color, size=14))
         expected = f"{levels[-1] - levels[0]:.0%} expected inside" if len(levels) > 1 else ""
         fewer = f"{len(chosen)} of {len(truth):,} rows as points" if len(chosen) < len(truth) else ""

@@ -137,7 +137,8 @@ class Residuals(RegressionFigure):
         panels, zero = list[Panel](), chart.horizontal(0)
         for target, splits in self.targets(data).items():
             residuals = [one.predicted - one.true for one in splits]
-            ends = _with_room([one.predicted for one in splits]), _with_room(residuals)
+            low, high = _with_room(residuals)  # and room for the quality on top
+            ends = _with_room([one.predicted for one in splits]), (low, high + 0.25 * (high - low))
             edges, shares = np.linspace(*ends[1], BINS + 1), list[Line]()
             x, y = Axis(f"predicted {target}", limits=ends[0]), Axis(f"residual of {target}", limits=ends[1])
             for one, values in zip(splits, residuals, strict=True):

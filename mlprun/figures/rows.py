@@ -76,7 +76,7 @@ class DataFigure(RunFigure):
         ends, colors, marks = limits_of(rows), None, row_marks(rows, data.classes)
         if data.classes is None:
             values = np.concatenate([one.truth for one in rows])
-            colors = ColorScale(target, float(values.min()), float(values.max()))
+            colors = ColorScale(target, float(values.min()), float(values.max()), palette="lines")
         x, y = (Axis(name, limits=side) for name, side in zip(plane.names, ends, strict=True))
         panel = Panel(marks, x, y, aspect="equal" if plane.has_equal_units else "auto")
         note = plane.note if self.features is None else ""

@@ -26,12 +26,12 @@ NAME_LENGTH = 28
 """characters of a user's name in legends and on axes"""
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
+PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#ADA345", "#000000"
 VIOLET, BROWN = "#8833EE", "#663311"
 GREY, WHITE = "#777777", "#ffffff"
 
 COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW, BLACK, VIOLET, BROWN)
-"""Source of the first eight: Okabe and Ito (2008), jfly.uni-koeln.de/color.
+"""Source of the first eight: Okabe and Ito (2008), jfly.uni-koeln.de/color; yellow is darkened.
 
 The other two lie farthest in CIELAB from those and from each other, whichever cones a reader lacks.
 """
@@ -53,6 +53,8 @@ PALETTES: dict[str, tuple[str, ...]] = {
     "diverging": ("#bfdbec", WHITE, "#f4d48b"),
     # the same where no points lie on it
     "signed": (BLUE, WHITE, ORANGE),
+    "lines": (BLUE, ORANGE),
+    "lines_r": (ORANGE, BLUE),
 }
 """colour scales from low to high, linear between these colours in sRGB"""
 GUIDE: Any = {"color": GREY, "width": 1.0, "dashes": (4, 3)}

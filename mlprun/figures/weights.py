@@ -74,7 +74,7 @@ class WeightViolins(NetworkFigure):
     def compute(self, data: RunData) -> Chart:
         before, after = min(data.models), self.epoch_of(data)
         weights = weights_of(data, before, after)
-        looks = (f"epoch {before:,}", "#999999"), (data.describe(after), style.BLUE)
+        looks = (f"epoch {before:,}", style.GREY), (data.describe(after), style.BLUE)
         marks: list[Mark] = [chart.horizontal(0, width=0.8, dashes=())]
         for position, pair in enumerate(weights.values()):
             for sign, values, look in zip((-1, 1), pair, looks, strict=True):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.figures.chart import evenly_spaced
+from mlprun.figures.curves import label_of
 from mlprun.parts.activations import each
 from mlprun.parts.architectures import Mlp
 from mlprun.report.page import Section, element
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.experiment import Experiment
+    from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.figures.run_data import RunData
     from mlprun.parts.activations import Activation
     from mlprun.schema import Config
@@ -65,13 +67,14 @@ def play_section(experiment: Experiment | None) -> Section:
     title = "Train a network"
     if experiment is None:
         return _section(title, {}, "")
-    reason = unsupported_reason(experiment.config, experiment.width)
+    reason = _reason(experiment.config, experiment.preprocessing)
     if reason is not None:
         return _unsupported(reason)
     splits = [split for split in ("train", "dev", "test") if experiment.has(split)]
     if experiment.config.dataset.split is not None and experiment.config.dataset.split.same:
         splits = splits[:1]
-    return _section(title, _settings_and_rows(experiment, splits), _optimizer_note(experiment.config))
+    values = _settings_and_rows(experiment, splits)
+    return _section(title, values, _optimizer_note(experiment.config))
 
 
 def playground_section(data: RunData) -> Section | None:
@@ -81,7 +84,7 @@ def playground_section(data: RunData) -> Section | None:
     """
     if not data.splits:
         return None
-    reason = unsupported_reason(data.config, data.preprocessing.width)
+    reason = _reason(data.config, data.preprocessing)
     if reason is not None:
         return _unsupported(reason)
     epochs, dtype = _chosen_epochs(data), data.config.training.dtype
@@ -129,7 +132,9 @@ def unsupported_reason(config: Config, inputs: int) -> str | None:
     if loss.activation is None and output is not None and not output.elementwise:
         return f"It has no {output.name} activation."
     options = loss.model_dump(exclude={"name"})
-    if loss.name not in LOSSES or any(_DEFAULT_OPTIONS.get(name) != value for name, value in options.items()):
+    if loss.name not in LOSSES:
+        return f"It has no {loss.name} loss."
+    if any(_DEFAULT_OPTIONS.get(name) != value for name, value in options.items()):
         return f"It has no {loss.name} loss with these options."
     count = sum(math.prod(shape) for shape in (architecture.shapes(inputs) or {}).values())
     if count > MOST_PARAMETERS:
@@ -137,9 +142,19 @@ def unsupported_reason(config: Config, inputs: int) -> str | None:
     return None
 
 
+def _reason(config: Config, preprocessing: Preprocessing) -> str | None:
+    """Why the playground cannot continue a training, as a sentence; None if it can."""
+    if preprocessing.multilabel:
+        return "It has no multi-label classification."
+    return unsupported_reason(config, preprocessing.width)
+
+
 def _section(title: str, values: Mapping[str, Any], note: str) -> Section:
+    shown, total = (sum(values["table"][name]) if values else 0 for name in ("counts", "totals"))
+    if shown < total:
+        note += f" {shown:,} of {total:,} rows, evenly spread, are in this page; losses below are theirs."
     content = (
-        element("p", note, class_="soft") if note else None,
+        element("p", note.strip(), class_="soft") if note else None,
         element("div", element("p", "This needs JavaScript.", class_="soft"), class_="playground"),
     )
     return Section(
@@ -222,6 +237,7 @@ def _rows(experiment: Experiment, splits: Sequence[str]) -> dict[str, Any]:
         "values": _encoded(np.concatenate([rows.inputs for rows in some]), dtype),
         "truth": _encoded(truth, dtype),
         "counts": [len(rows) for rows in some],
+        "totals": [len(rows) for rows in every],
     }
 
 
@@ -266,7 +282,11 @@ def _history(data: RunData, epochs: Sequence[int]) -> dict[str, Any]:
     }
     losses = {split: columns.pop(f"{split}_loss") for split in ("train", "dev") if f"{split}_loss" in columns}
     metrics = {f"{split} loss": values for split, values in losses.items()}
-    metrics |= {name.replace("_", " ", 1): values for name, values in columns.items()}
+    metrics |= {
+        f"{split} {label_of(metric)}": values
+        for name, values in columns.items()
+        for split, _, metric in [name.partition("_")]
+    }
     return {"epochs": logged[chosen].tolist(), "losses": losses, "metrics": metrics}
 
 

@@ -214,7 +214,7 @@ def _targets(source: RunSource) -> Markup | None:
         ]
         for name, values in [*found.targets.items(), *averages.items()]
     ]
-    head = ["target", *(name.replace("_", " ") for name in columns)]
+    head = ["target", *map(label_of, columns)]
     return table(head, rows, caption=f"Each target on {split} rows", numeric=range(1, len(head)))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mlprun.errors import DataError
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, HeatMap, Line, Points, Region, Segments, Text
+from mlprun.figures.chart import Axis, HeatMap, Line, Points, Polygons, Segments, Text
 from mlprun.report import raster
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import Scale, Tick, scale_of, ticks_of
@@ -64,8 +64,7 @@ def figure(chart: Chart, *, of: str = "") -> Markup:
         ),
         element("ul", legend, class_="legend") if legend else None,
         [element("div", row, class_="panels") for row in rows],
-        class_=" ".join(filter(None, ("wide" * (chart.columns > 1), "turned" * (not chart.marks(HeatMap)))))
-        or None,
+        class_="wide" if chart.columns > 1 else None,
     )
 
 
@@ -87,7 +86,7 @@ def _size(chart: Chart, index: int) -> tuple[float, float]:
     width = WIDTH * min(1.0, chart.width / style.PAGE) if columns == 1 else ALL_COLUMNS
     widths, heights = chart.widths or (1.0,) * columns, chart.heights or (1.0,) * rows
     row, column = divmod(index, columns)
-    height = max(150.0 * rows, (chart.height - 0.6) * (80 if columns == 1 else 100))
+    height = max(190.0 * rows, (chart.height - 0.6) * (80 if columns == 1 else 100))
     return width * widths[column] / sum(widths), height * heights[row] / sum(heights)
 
 
@@ -167,7 +166,7 @@ def _apart(ticks: list[Tick], scale: Scale, size: float | None = None) -> list[T
     """Ticks whose labels do not touch; `size` is that of a label along the axis, by default its width."""
     kept, end = list[Tick](), -math.inf
     for tick in sorted(ticks, key=lambda one: float(scale(one.value))):
-        half, middle = (size or _longest([tick]) + 4) / 2, float(scale(tick.value))
+        half, middle = (size or _longest([tick]) + 10) / 2, float(scale(tick.value))
         if middle - half > end:
             kept.append(tick)
             end = middle + half
@@ -238,11 +237,8 @@ def _image(layout: _Layout, title: str, colors: ColorScale | None) -> Markup:
         viewBox=box,
     )
     labels = map(drawing.texts, _texts(panel))
-    # colours of values are made for light paper, and so is what is drawn upon them; dark pages turn them
-    # over, except those of heat maps
-    is_paper = any(
-        not isinstance(mark, Region) and getattr(mark, "values", None) is not None for mark in panel.marks
-    )
+    # colours of areas are made for light paper, and so is what is drawn upon them
+    is_paper = any(isinstance(mark, HeatMap | Polygons) for mark in panel.marks)
     sheet = element("rect", x=short(x.start), y=short(y.end), width=across, height=up, class_="sheet")
     return element(
         "svg",

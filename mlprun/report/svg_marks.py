@@ -47,8 +47,10 @@ POINT = 1.5
 """pixels of a point of letters, which are larger than in print"""
 LABELLED = 25
 """corners of an outline that has room for a label, at least"""
+ROOMY = 200
+"""pixels across a panel that has room for labels of outlines, at least"""
 SMOOTH = 100
-"""columns of cells that are points of a surface, at least"""
+"""columns of cells that are points of a surface, at least; rows half as many"""
 PIXELS = {"image_rendering": "pixelated"}
 
 SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
@@ -182,7 +184,8 @@ class Drawing:
         }
         # an axis that runs the other way has its first row on top
         turned = steps[:: -1 if ys[0] < ys[-1] else 1, :: -1 if xs[0] > xs[-1] else 1]
-        look_of = {"preserveAspectRatio": "none"} | ({} if columns >= SMOOTH and not mark.palette else PIXELS)
+        is_surface = columns >= SMOOTH and 2 * rows >= SMOOTH
+        look_of = {"preserveAspectRatio": "none"} | ({} if is_surface and not mark.palette else PIXELS)
         image = element("image", href=raster.png_uri(turned, palette), **box, **look_of)
         empty = element("rect", class_="empty", **box) if (steps < 0).any() else None
         return join(empty, image, self._cell_texts(mark, steps, palette, (xs, ys)))
@@ -227,7 +230,7 @@ class Drawing:
             lines: list[Any] = list(found.lines(level))
             parts += [_path(*line.T) for line in lines]
             longest = max(lines, key=len, default=())
-            if name and len(longest) > LABELLED:
+            if name and len(longest) > LABELLED and abs(self.x.end - self.x.start) > ROOMY:
                 x, y = longest[len(longest) // 2]
                 place = {"x": short(x), "y": short(y + 4), "class_": "label", "text_anchor": "middle"}
                 labels.append(element("text", name, font_size=10, **place))
@@ -266,9 +269,10 @@ class Drawing:
         attributes["text_anchor"] = "start" if right > 0 else "end" if right < 0 else "middle"
         below = -up + (0 if up > 0 else 0.75 * size if up < 0 else 0.35 * size)
         return join(
-            element("text", text, x=short(x + right), y=short(y + below), **attributes)
+            element("text", line, x=short(x + right), y=short(y + below + 1.15 * size * k), **attributes)
             for x, y, text in zip(xs, ys, mark.texts, strict=True)
             if math.isfinite(x + y)
+            for k, line in enumerate(text.split("\n"))
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlprun import figures
@@ -13,7 +12,7 @@ from mlprun.errors import UsageError, command_line
 from mlprun.figures import style
 from mlprun.figures.chart import Text
 from mlprun.figures.sweeps.dimensions import configuration_label, format_value
-from mlprun.figures.sweeps.parallel import placed
+from mlprun.figures.sweeps.parallel import colors_of, placed
 from mlprun.report import raster, svg
 from mlprun.report.page import Child, Markup, Section, assemble, element, facts, join, section, table
 from mlprun.report.run import metric_text
@@ -161,6 +160,9 @@ def _settings(data: SweepData) -> Section:
     caption += (
         f"; the best {len(lines):,} of {len(data.lines):,} settings" if len(lines) < len(data.lines) else ""
     )
+    at = head.index("95% interval")
+    if not any(row[at] for row in rows):
+        head, *rows = (row[:at] + row[at + 1 :] for row in (head, *rows))
     numeric = range(1 + len(names), len(head) - 1)
     ids = [f"setting-{line.setting.id}" for line in lines]
     return Section(
@@ -188,13 +190,11 @@ def _explorer(data: SweepData) -> Section | None:
     if figure.unsupported_reason(data) is not None:
         return None
     chart = figure.compute(data)
-    # dark pages turn the colours over
-    chart = replace(chart, details=tuple(text.replace(" (dark is good)", "") for text in chart.details))
     ticks = [list(zip(mark.y.tolist(), mark.texts, strict=True)) for mark in chart.marks(Text)]
     dimensions = data.dimensions[: len(ticks) - 1]
     names = [*(one.name for one in dimensions), data.axis]
     lines, means, places = placed(data)
-    scale = data.color_scale(means)
+    scale = colors_of(data, means)
     hues, palette = raster.steps_of(scale, means, HUES), raster.colors_at(scale, HUES)
     settings = []
     for line, at, hue in zip(lines[:ROWS], places.round(5).tolist(), hues, strict=False):
@@ -202,7 +202,7 @@ def _explorer(data: SweepData) -> Section | None:
         texts.append(metric_text(line.stats.mean))
         settings.append({"id": line.setting.id, "at": at, "texts": texts, "color": palette[hue]})
     axes = [{"name": style.name(name, 30), "ticks": one} for name, one in zip(names, ticks, strict=True)]
-    content = element("div", svg.figure(chart, of=data.name), class_="explorer turned")
+    content = element("div", svg.figure(chart, of=data.name), class_="explorer")
     values_of_page = {"explore": {"axes": axes, "settings": settings}}
     return Section("Explore", content, scripts=("explore.js",), data=values_of_page)
 

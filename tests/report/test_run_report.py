@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
-from mlprun.report import run_report
+from mlprun.report import playground, run_report
 from mlprun.storage import runs as run_folders
 
 SECTIONS = [
@@ -223,5 +223,18 @@ def test_a_report_of_labels_has_a_table_of_each(call, tmp_path):
     assert call("report", run.path)[0] == 0
     page = (Path(run.path) / "report.html").read_text()
     assert "Each target on test rows" in page
-    for word in ("warm", "wet", "macro average", "micro average", "support", "subset accuracy"):
+    for word in ("warm", "wet", "macro average", "micro average", "support", "subset accuracy", "ROC AUC"):
         assert word in page
+    assert "It has no multi-label classification." in page
+    assert 'id="data-playground"' not in page
+
+
+def test_the_playground_says_of_how_many_rows_it_has_some(monkeypatch, tmp_path):
+    config = {"dataset": {"name": "moons", "samples": 100}, "training": {"epochs": 1}}
+    data = mlprun.train(config, out=str(tmp_path)).figure_data
+    monkeypatch.setattr(playground, "MOST_ROWS", 50)
+    section = playground.playground_section(data)
+    counts = section.data["playground"]["table"]["counts"]
+    assert f"{sum(counts)} of 100 rows, evenly spread, are in this page" in section.content.html
+    monkeypatch.undo()
+    assert "evenly spread" not in playground.playground_section(data).content.html

@@ -131,6 +131,24 @@ def test_every_kind_of_mark_is_drawn():
         assert "y against x" in image.find("desc").text
 
 
+def test_lines_of_a_text_stand_below_one_another():
+    marks = Line(ONE, ONE), Text(np.array([2.0]), np.array([2.0]), ("R² 0.5\nRMSE 3",), size=8)
+    found = [one for one in panels(chart_of(*marks))[0].iter("text") if "label" in one.get("class")]
+    assert [one.text for one in found] == ["R² 0.5", "RMSE 3"]
+    assert found[0].get("x") == found[1].get("x")
+    assert 12 <= float(found[1].get("y")) - float(found[0].get("y")) <= 16
+
+
+@pytest.mark.parametrize(("mark", "is_paper"), [
+    (HeatMap(np.eye(2)), True),
+    (Points(ONE, ONE, values=ONE, edge=style.BLACK), False),
+    (Line(ONE, np.array([ONE, ONE]), values=np.array([1.0, 2.0])), False),
+])  # fmt: skip
+def test_only_areas_of_colours_stay_as_on_paper_in_dark_pages(mark, is_paper):
+    markup = svg.figure(chart_of(mark, colors=ColorScale("", 0, 4))).html
+    assert ('class="paper"' in markup) == is_paper
+
+
 def test_an_image_has_its_first_row_at_the_bottom():
     steps, red, green = np.array([[0, 1, -1], [1, 1, 1]]), [255, 0, 0, 255], [0, 255, 0, 255]
     data = base64.b64decode(raster.png_uri(steps, ["#ff0000", "#00ff00"]).partition(",")[2])

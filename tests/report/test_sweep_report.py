@@ -43,6 +43,12 @@ def test_every_setting_is_a_row_with_its_statistics(sweep, page, parsed):
     assert "Bonferroni" in text
 
 
+def test_a_column_without_intervals_is_left_out(sweep, page, monkeypatch):
+    assert b"95% interval</th>" in page
+    monkeypatch.setattr("mlprun.report.sweep.report_text.interval_text", lambda _: "")
+    assert b"95% interval</th>" not in sweep_report(sweep.path)
+
+
 def test_links_lead_to_rows_and_headings_are_in_order(page, parsed):
     found = parsed(page)
     targets = {attributes["id"] for _, attributes in found.elements if "id" in attributes}

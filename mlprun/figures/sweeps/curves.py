@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TOGETHER = 6
 """configurations that can be told apart in one panel, at most: the best"""
+BANDS = 3
+"""configurations with bands, at most, since bands cover one another"""
 POINTS = 400
 """epochs at which bands are computed, at most"""
 TAIL = 0.1
@@ -95,7 +97,7 @@ class SweepCurves(SweepFigure):
             curves = {label: (list(some.values())[-1], LineStyle.of(k)) for k, (label, (_, some)) in pairs}
         marks: list[Mark] = [  # the best on top
             Band(one.epochs, one.low, one.high, color=look.color, opacity=0.2)
-            for one, look in list(curves.values())[::-1]
+            for one, look in list(curves.values())[BANDS - 1 :: -1]
         ]
         for label, (one, look) in curves.items():
             marker = look.marker if len(one.epochs) <= SPARSE else ""
@@ -107,7 +109,10 @@ class SweepCurves(SweepFigure):
         name = label_of(column if len(found) > 1 else column.partition("_")[2])
         y = Axis(name, chart.scale_of(*sides, span=DECADE))
         most, whole = max(one.trials for one, _ in curves.values()), len(data.lines) - len(data.pruned)
-        bands = f"; bands hold the middle {1 - 2 * TAIL:.0%}" if most >= MIN_SAMPLE else ", too few for bands"
+        of = f" of the best {BANDS}" if len(curves) > BANDS else ""
+        bands = (
+            f"; bands{of} hold the middle {1 - 2 * TAIL:.0%}" if most >= MIN_SAMPLE else ", too few for bands"
+        )
         details = chart.joined(
             f"medians over {data.seeds}{bands}" if most > 1 else f"one {data.seed_noun}",
             f"the best {len(found)} of {whole:,} settings" if len(found) < whole else "",

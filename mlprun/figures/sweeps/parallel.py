@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from mlprun.figures.sweeps.dimensions import FEW, number
 
 if TYPE_CHECKING:
     from mlprun.analysis.summary import ConfigurationSummary
-    from mlprun.figures.chart import Array, Scale
+    from mlprun.figures.chart import Array, ColorScale, Scale
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.sweep_data import SweepData
 
@@ -41,12 +41,12 @@ class ParallelCoordinates(SweepFigure):
         dimensions, count = data.dimensions[: AXES - 1], len(data.dimensions)
         shown, metrics, heights = placed(data)
         known = sum(line.stats.mean is not None for line in data.lines)
-        colors = replace(data.color_scale(metrics), label="")  # the last axis says what they are
+        colors = colors_of(data, metrics)
         x = np.arange(len(dimensions) + 1.0)
         width = float(np.clip(40 / len(metrics), 0.5, 1.4))
         marks: list[Mark] = [
             Line(x, heights[:0:-1], width=width, opacity=0.75, values=metrics[:0:-1]),  # good ones on top
-            Line(x, heights[0], color=style.VERMILLION, width=2.4),
+            Line(x, heights[0], color=style.BLACK, width=2.4),
         ]
         ends = _between(colors.low, colors.high, "log" if colors.is_log else "linear")
         for place, ticks in enumerate([*map(_ticks, dimensions), ends]):
@@ -56,7 +56,7 @@ class ParallelCoordinates(SweepFigure):
             marks.append(Text(at, heights_of, tuple(ticks.values()), offset=(5, 0), size=style.SIZE - 0.5))
         names = (*(style.name(one.axis().label, 30) for one in dimensions), data.axis)
         details = joined(
-            f"a line is a setting, its colour the mean over {data.seeds} (dark is good)",
+            f"a line is a setting, its colour the mean over {data.seeds} (blue is good)",
             f"the thick one is the best, setting {shown[0].setting.id}",
             data.left_out(),
             f"{len(shown):,} of {known:,} settings" if len(shown) < known else "",
@@ -65,6 +65,12 @@ class ParallelCoordinates(SweepFigure):
         across = Axis("", "category", (-0.1, len(x) - 0.7), tuple(range(len(x))), names)
         panel = Panel(tuple(marks), across, Axis("", limits=(-0.05, 1.05), is_hidden=True), colors=colors)
         return Chart(f"Settings: {data.name}", details, (panel,), height=4.3)
+
+
+def colors_of(data: SweepData, metrics: Array) -> ColorScale:
+    """Colours of lines, without a bar, since the last axis says what they are."""
+    palette: Any = "lines" if data.is_minimized else "lines_r"
+    return replace(data.color_scale(metrics), label="", palette=palette)
 
 
 def placed(data: SweepData) -> tuple[list[ConfigurationSummary], Array, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -94,9 +95,11 @@ class AgainstParameter(SweepFigure):
             f"the first {PANELS} of {every} parameters" if every > PANELS else "",
             data.left_out(),
         )
+        # lines of two panels with labels have looks of their own
+        starts = accumulate((sum(bool(line.label) for line in one.lines) for one in averaged), initial=0)
         panels = [
-            Panel((points, *_mean_marks(found)), one.axis(), y)
-            for one, found, points in zip(chosen, averaged, dots, strict=True)
+            Panel((points, *_mean_marks(found, start)), one.axis(), y)
+            for one, found, points, start in zip(chosen, averaged, dots, starts, strict=False)
         ]
         title = f"{data.metric.capitalize()} against {against}: {data.name}"
         return grid_of(title, details, panels, columns=3, height=2.5, share="y")
@@ -187,10 +190,10 @@ def _dots(data: SweepData, one: Dimension) -> Points:
     return Points(x, y, color=style.GREY, size=size, opacity=0.55)
 
 
-def _mean_marks(averaged: Averages) -> list[Mark]:
+def _mean_marks(averaged: Averages, start: int) -> list[Mark]:
     """A line through the means with their intervals, or only the means of many values."""
     marks: list[Mark] = []
-    for index, line in enumerate(averaged.lines):
+    for index, line in enumerate(averaged.lines, start):
         look = LineStyle.of(index)
         if not line.few:
             marks.append(Points(line.positions, line.means, line.label, look.color, size=22))

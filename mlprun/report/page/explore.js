@@ -20,8 +20,7 @@
   }
 
   let image = null;
-  image = draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "paper", "aria-hidden": "true" });
-  draw("rect", { x: 0, y: 0, width, height, class: "sheet" });
+  image = draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, "aria-hidden": "true" });
   const lines = settings.map((setting) => {
     const corners = setting.at.map((share, k) => `${x(k)} ${y(share === null ? -1 : share)}`);
     const line = draw("path", { d: "M" + corners.join("L"), stroke: setting.color, class: "line" });

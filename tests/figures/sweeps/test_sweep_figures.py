@@ -68,10 +68,14 @@ def test_curves_are_of_the_best_settings_and_leave_out_what_diverged(sweeps: dic
     assert list(lines) == ["2: lr 0.1", "1: lr 0.01", "3: lr 1", "4: lr 3"]
     trials = [one for one in trials_of(MADE["rates"]) if one.setting == 4 and one.status == "finished"]
     kept = np.array([history(trial)["dev_loss"] for trial in trials])
-    line, band = lines["4: lr 3"], chart.marks(Band)[0]  # the best are on top
+    line, bands = lines["4: lr 3"], chart.marks(Band)
+    assert [one.color for one in bands] == [line.color for line in list(lines.values())[2::-1]]
+    assert "bands of the best 3 hold the middle 80%" in chart.details[0]
     assert np.array_equal(line.x, np.arange(2, 13, 2))  # dev was evaluated at even epochs
     assert line.y == pytest.approx(np.median(kept[:, 1::2], axis=0))
-    assert band.low == pytest.approx(np.quantile(kept[:, 1::2], 0.1, axis=0))
+    best = [one for one in trials_of(MADE["rates"]) if one.setting == 2 and one.status == "finished"]
+    kept = np.array([history(trial)["dev_loss"] for trial in best])
+    assert bands[-1].low == pytest.approx(np.quantile(kept[:, 1::2], 0.1, axis=0))  # the best is on top
 
 
 def cells_of(chart: Chart) -> HeatMap:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from mlprun import figures
 from mlprun.errors import UsageError
-from mlprun.figures import SweepData, render
+from mlprun.figures import SweepData, render, style
 
 from .conftest import SHAPES, Shape, history, write
 
@@ -109,9 +109,10 @@ def test_what_is_good_is_dark_in_every_figure_and_so_the_details_say(sweeps: dic
         chart = figures.compute(kind, data)
         colors = chart.colors or chart.panels[0].colors
         assert colors is not None
-        shades = [mpl.colors.rgb_to_hsv(c[:3])[2] for c in mpl.colormaps[colors.palette]([0.0, 1.0])]
+        ends = style.colors_between(style.PALETTES[colors.palette], 2)
+        shades = [mpl.colors.rgb_to_hsv(mpl.colors.to_rgb(color))[2] for color in ends]
         assert (shades[0] < shades[1]) == is_small
-        assert "dark is good" in chart.details[0]
+        assert ("blue is good" if kind == "parallel" else "dark is good") in chart.details[0]
 
 
 def test_settings_are_called_by_the_numbers_that_the_table_has(sweeps: dict[str, SweepData]) -> None:
