@@ -19,14 +19,13 @@ from mlprun.evaluation import PredictionTable, TrainedModel, at_threshold, predi
 from mlprun.experiment import SPLITS, Experiment
 from mlprun.parts.datasets.dataset import Generated
 from mlprun.parts.metrics import Metric, Predictions, metrics
-from mlprun.parts.splits import Fresh
 from mlprun.sweeps import cohort_file, extract
 from mlprun.sweeps.objective import SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlprun.parts.data import Data, Ints, Names
+    from mlprun.parts.data import Data, Names
     from mlprun.sweeps.folder import SweepFolder
 
 RESAMPLES = 1000
@@ -77,33 +76,15 @@ class Ensemble:
             what = "its trials divide the rows differently: test rows of one are train rows of another"
             remedy = "set dataset.seed in the sweep so that they share them, or bring new rows by --data"
             raise UsageError(self.path, what, remedy)
-        rows = self._rows()
-        return {split: self._compared(*rows[split]) for split in splits if split in rows}
+        first = self.experiments[0]
+        present = [split for split in splits if first.has(split)]
+        return {split: self.evaluate_data(first.raw_rows(split, epoch=0)) for split in present}
 
     def evaluate_data(self, data: Data) -> dict[str, Comparison]:
-        """Return each metric by name for raw rows with known targets."""
-        return self._compared(data, None)
-
-    def _rows(self) -> dict[str, tuple[Data, Ints | None]]:
-        """The raw rows of the splits that have any; where models drew their own, those of the first."""
-        dataset = self.experiments[0].config.dataset
-        found: dict[str, tuple[Data, Ints | None]] = {}
-        data = dataset.with_positive(dataset.load())
-        indices = dataset.divide(data)
-        for number, split in enumerate(SPLITS):
-            share = getattr(dataset.split, split)
-            if isinstance(share, Fresh):
-                fresh = dataset.fresh(share.fresh, epoch=0, step=number)
-                found[split] = dataset.with_positive(fresh), None
-            elif len(chosen := getattr(indices, split)):
-                found[split] = data, chosen
-        return found
-
-    def _compared(self, data: Data, indices: Ints | None) -> dict[str, Comparison]:
-        """Return each metric of the models and of their mean on raw rows."""
+        """Return each metric by name, of the models and of their mean, for raw rows with known targets."""
         members = []
         for model in self.models:
-            rows = model.alone.prepare(data, indices)
+            rows = model.alone.prepare(data)
             members.append(model.alone.predictions(model.outputs(rows.inputs), rows.truth, rows.weights))
         together = _mean(members)
         found = {}

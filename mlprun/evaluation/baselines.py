@@ -111,9 +111,7 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
     mean = np.quantile(targets[:, 0], levels) if levels else _mean(targets, weights)
     if not np.isfinite(mean).all():
         return
-    share = np.clip(mean, 1e-7, 1 - 1e-7)
-    logits = {"identity": mean, "logit": np.log(share / (1 - share)), "multinomial": np.log(share)}
-    yield constant, Linear(experiment, None, logits[link])
+    yield constant, Linear(experiment, None, _logits_of(mean, link))
     if not _is_quick(experiment, len(mean)):
         return
     features = _features(experiment)
@@ -130,6 +128,14 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
 def _mean(values: Floats, weights: Floats) -> Floats:
     """The weighted mean over rows [N, K]."""
     return np.asarray((values * weights[:, None]).sum(axis=0) / weights.sum())
+
+
+def _logits_of(outputs: Floats, link: str) -> Floats:
+    """The values before the output activation for numbers, or probabilities away from 0 and 1."""
+    if link == "identity":
+        return outputs
+    share = np.clip(outputs, TINY, 1 - TINY)
+    return np.log(share / (1 - share) if link == "logit" else share)
 
 
 def _targets(experiment: Experiment) -> Floats:
@@ -212,9 +218,7 @@ def boosting(
     Raises DataError where the data is gone, and for rows that scikit-learn refuses.
     """
     fixed = {name: arrays for name, arrays in rows.items() if name == "data" or name in experiment.fixed}
-    dataset = experiment.config.dataset
-    whole = dataset.with_positive(dataset.load())
-    indices = dataset.divide(whole)
+    whole, indices = experiment.config.dataset.divided()
     known = whole.categories or (None,) * len(whole.input_names)
     try:
         logits = _boosted(experiment, _raw(whole, indices.train, known), known)
@@ -274,15 +278,15 @@ def _boosted(
         def logits(rows: Floats) -> Floats:
             shares = np.zeros((len(rows), len(experiment.classes or ())))
             shares[:, present] = of_classes(rows)
-            return np.log(np.clip(shares, TINY, 1))
+            return _logits_of(shares, link)
 
         return logits
     if link == "logit" and np.isin(targets, (0, 1)).all():
         columns = [(classifier(column), column.max()) for column in targets.T]
 
         def log_odds(rows: Floats) -> Floats:
-            shares = [np.clip(one(rows)[:, -1] * top, TINY, 1 - TINY) for one, top in columns]
-            return np.stack([np.log(share / (1 - share)) for share in shares], axis=1)
+            shares = [one(rows)[:, -1] * top for one, top in columns]
+            return _logits_of(np.stack(shares, axis=1), link)
 
         return log_odds
     if link != "identity" or targets.ndim == 1:

@@ -479,12 +479,10 @@ def _trained_on(
 
     None where the data of the checkpoint is gone.
     """
-    dataset = experiment.config.dataset
     try:
         document = reading.from_mapping(with_format(checkpoint.meta["config"]), os.path.dirname(path), path)
         former = Experiment.of(schema.parse(document, data=False), preprocessing=then)
-        data = dataset.with_positive(dataset.load())
-        indices = dataset.divide(data)
+        data, indices = experiment.config.dataset.divided()
         train, test = (former.prepare(data, places).inputs for places in (indices.train, indices.test))
     except (MlprunError, KeyError, TypeError):
         return 0, 0

@@ -113,9 +113,7 @@ class Experiment:
 
         Raises DataError or UsageError for data that does not fit the config.
         """
-        dataset = config.dataset
-        data = dataset.with_positive(dataset.load())
-        split, indices = dataset.split, dataset.divide(data)
+        split, (data, indices) = config.dataset.split, config.dataset.divided()
         fitted = preprocessing or _fitted(config, data, indices.train)
         unseen = (
             warning
@@ -285,8 +283,8 @@ class Experiment:
         share = getattr(dataset.split, split)
         if isinstance(share, Fresh):
             return dataset.with_positive(dataset.fresh(share.fresh, epoch=epoch, step=SPLITS.index(split)))
-        data = dataset.with_positive(dataset.load())
-        return data.take(getattr(dataset.divide(data), split))
+        data, indices = dataset.divided()
+        return data.take(getattr(indices, split))
 
     def has(self, split: str) -> bool:
         """Whether a split has any rows."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlprun import randomness
 from mlprun.errors import DataError, UsageError
-from mlprun.experiment.preprocessing import Column, Preprocessing, replay_targets
+from mlprun.experiment.preprocessing import Preprocessing, assembled, replay_targets
 from mlprun.parts.data import Cells
 from mlprun.parts.datasets.dataset import domain_of, outside_domain
 from mlprun.parts.datasets.table.column_options import STATISTICS, ColumnOptions
@@ -94,14 +94,9 @@ def fit(
             feature.fit(targets)
             steps += feature.steps
             types[name] = feature.type
-    target_type: CellType = "label" if data.multilabel else "number" if data.classes is None else "text"
+    operations = _operations(steps)
     try:
-        return Preprocessing(
-            inputs=tuple(Column(name=name, type=cell_type) for name, cell_type in types.items()),
-            input_operations=_operations(steps),
-            targets=tuple(Column(name=name, type=target_type) for name in data.target_names),
-            target_operations=targets,
-        )
+        return assembled(types, operations, data.target_names, targets, multilabel=data.multilabel)
     except ValueError as error:  # the one thing that cannot be known before
         what = "a column has the name of an input that is made of another, such as 'NAME missing'"
         raise DataError("dataset", what, "rename it") from error

@@ -324,40 +324,43 @@ def _from_version_1(values: Mapping[str, Any]) -> Preprocessing:
         for some in (columns, targets)
     )
     number: CellType = "symbol" if values["symbols"] else "number"
-    return _assembled(
+    names = tuple(one["name"] for one in targets)
+    return assembled(
         {one["name"]: "text" if one["name"] in texts else number for one in columns},
         (*Impute.of(filled), *Scale.of(scaled), *OneHot.of({name: (one,) for name, one in texts.items()})),
-        tuple(one["name"] for one in targets),
-        None if classes is None else tuple(classes),
-        scaled_targets,
+        names,
+        Scale.of(scaled_targets) if classes is None else _class_ids(names, tuple(classes)),
     )
 
 
 def plain_preprocessing(data: Data, *, symbols: bool) -> Preprocessing:
     """The preprocessing of numbers that are not changed, or of integer inputs that are symbols."""
     number: CellType = "symbol" if symbols and np.issubdtype(data.inputs.dtype, np.integer) else "number"
-    inputs = dict.fromkeys(data.input_names, number)
-    return _assembled(inputs, (), data.target_names, data.classes, {}, multilabel=data.multilabel)
+    inputs, targets = dict.fromkeys(data.input_names, number), data.target_names
+    return assembled(inputs, (), targets, _class_ids(targets, data.classes), multilabel=data.multilabel)
 
 
-def _assembled(
+def assembled(
     inputs: Mapping[str, CellType],
-    input_operations: tuple[InputOperation, ...],
+    input_operations: Sequence[InputOperation],
     targets: Names,
-    classes: Names | None,
-    scaled: Mapping[str, tuple[float, float]],
+    target_operations: Sequence[TargetOperation],
     *,
     multilabel: bool = False,
 ) -> Preprocessing:
-    """The preprocessing with the operations on targets: classes to ids, and numbers scaled."""
-    target: CellType = "label" if multilabel else "number" if classes is None else "text"
-    ids = {} if classes is None else dict.fromkeys(targets, (classes,))
+    """The preprocessing of these columns. Raises ValueError for operations that do not fit them."""
+    are_classes = any(isinstance(one, ClassIds) for one in target_operations)
+    target: CellType = "label" if multilabel else "text" if are_classes else "number"
     return Preprocessing(
         inputs=tuple(Column(name=name, type=cell_type) for name, cell_type in inputs.items()),
-        input_operations=input_operations,
+        input_operations=tuple(input_operations),
         targets=tuple(Column(name=name, type=target) for name in targets),
-        target_operations=(*ClassIds.of(ids), *Scale.of({} if ids else scaled)),
+        target_operations=tuple(target_operations),
     )
+
+
+def _class_ids(targets: Names, classes: Names | None) -> list[ClassIds]:
+    return ClassIds.of({} if classes is None else dict.fromkeys(targets, (classes,)))
 
 
 def _check_names(what: str, names: Names, expected: Names) -> None:

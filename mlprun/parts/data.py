@@ -40,6 +40,13 @@ class DatasetInfo:
     multilabel: bool = False
     """whether targets are several labels: 0 or 1 in each of the columns"""
 
+    @property
+    def target_kind(self) -> Literal["classes", "labels", "numbers"]:
+        """What the targets are."""
+        if self.classes is not None:
+            return "classes"
+        return "labels" if self.multilabel else "numbers"
+
 
 @dataclass(frozen=True)
 class Data:

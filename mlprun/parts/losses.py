@@ -107,7 +107,7 @@ class Loss(Part):
     def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
         """Why this loss cannot go with these targets and outputs, ending in what would work, or None."""
         if self.classes_only and info.classes is None:
-            kind, other = ("labels", "bce") if info.multilabel else ("numbers", "mse")
+            kind, other = info.target_kind, "bce" if info.multilabel else "mse"
             return f"{self.name} takes classes, not {kind}; loss: {other} takes {kind}"
         expected = self.outputs(info)
         if outputs == expected:
@@ -247,7 +247,7 @@ def require_equal_shapes(values: Tensor, targets: Tensor, *, takes_ids: bool = F
 def describe(info: DatasetInfo) -> str:
     """The targets in words: `3 classes`, `1 number per row`, `4 labels per row`."""
     if info.classes is None:
-        return f"{plural(info.targets, 'label' if info.multilabel else 'number')} per row"
+        return f"{plural(info.targets, info.target_kind[:-1])} per row"
     return plural(len(info.classes), "class")
 
 

@@ -18,6 +18,7 @@ from mlprun.parts.part import (
     PositiveInt,
     Probability,
     Registry,
+    listed,
 )
 
 if TYPE_CHECKING:
@@ -63,11 +64,6 @@ class ParameterGroup(Options):
         None, description="weight decay, where the optimizer has one"
     )
 
-    @property
-    def patterns(self) -> Patterns:
-        """The patterns as a tuple."""
-        return (self.parameters,) if isinstance(self.parameters, str) else self.parameters
-
 
 class UpdateRule(NamedTuple):
     """How a parameter is updated: the factor on the learning rate, and a weight decay of its own or None."""
@@ -105,15 +101,14 @@ class Optimizer(Part):
 
     def update_rules(self, freeze: Patterns, names: Iterable[str]) -> dict[str, UpdateRule]:
         """Return how each parameter is updated, by name; those that `freeze` matches are left out."""
-        rules = {}
-        for name in names:
-            if not matches(freeze, name):
-                found = (group for group in self.groups if matches(group.patterns, name))
-                group = next(found, None)
-                rate = group.lr if group is not None else None
-                factor = 1.0 if rate is None else rate / self.lr
-                rules[name] = UpdateRule(factor, None if group is None else group.weight_decay)
-        return rules
+
+        def rule(name: str) -> UpdateRule:
+            for group in self.groups:
+                if matches(listed(group.parameters), name):
+                    return UpdateRule((group.lr or self.lr) / self.lr, group.weight_decay)
+            return UpdateRule()
+
+        return {name: rule(name) for name in names if not matches(freeze, name)}
 
     def state_size(self, parameters: int, numbers: int, steps: int) -> tuple[int, int]:
         """Tensors and numbers of the state after `steps` steps, at most, for so many parameter tensors."""

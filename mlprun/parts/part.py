@@ -238,6 +238,11 @@ class Registry(Generic[P]):
         return self[near] if near is not None else None
 
 
+def listed(value: T | tuple[T, ...]) -> tuple[T, ...]:
+    """The values of an option that takes one or several."""
+    return value if isinstance(value, tuple) else (value,)
+
+
 def suggestion(word: str, known: Sequence[str]) -> str:
     """`did you mean X?` when a known word is near, otherwise the known words."""
     near = aliases.closest_name(word, known)

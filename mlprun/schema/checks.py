@@ -26,7 +26,7 @@ from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.metrics import MEDIAN, Metric
 from mlprun.parts.optimizers import matches
-from mlprun.parts.part import suggestion
+from mlprun.parts.part import listed, suggestion
 from mlprun.parts.splits import Fresh, fraction_of, split_problems, split_sizes
 from mlprun.schema.model import metric_direction
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlprun.config.tree import Path
-    from mlprun.parts.datasets import Dataset, DatasetInfo
+    from mlprun.parts.datasets import DatasetInfo
     from mlprun.schema.model import Config
 
 
@@ -100,7 +100,7 @@ def pattern_problems(config: Config, names: Sequence[str]) -> Iterator[Problem]:
     """Yield what is wrong with the patterns of a network whose parameters have these names."""
     every: list[tuple[Path, Sequence[str]]] = [(("freeze", i), (one,)) for i, one in enumerate(config.freeze)]
     groups = enumerate(config.optimizer.groups)
-    every += [(("optimizer", "groups", i, "parameters"), group.patterns) for i, group in groups]
+    every += [(("optimizer", "groups", i, "parameters"), listed(group.parameters)) for i, group in groups]
     for path, patterns in every if names else ():
         for pattern in patterns:
             if not any(matches((pattern,), name) for name in names):
@@ -133,24 +133,32 @@ def averages_fit_norms(config: Config) -> Iterator[Problem]:
         yield Problem(("training", "average", "start"), f"{what}; start earlier")
 
 
-def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:
-    """Return the rows of train; None where a column, groups or times decide."""
-    split = dataset.split
+_NO_DEV: Final = "and dev has no rows; give dataset.split.dev some rows, or set split: same"
+
+
+def _train_rows(config: Config, info: DatasetInfo) -> int | None:
+    """Return the rows of train; None where they cannot be divided, or a column, groups or times decide."""
+    dataset, split = config.dataset, config.dataset.split
     if split is None or split.column is not None or info.groups is not None or info.times is not None:
+        return None
+    if any(split_fits(config, info)):
         return None
     return fraction_of(info.rows if split.same else split_sizes(split, info.rows)[0], dataset.fraction)
 
 
-def _lacks_dev(dataset: Dataset, info: DatasetInfo) -> bool:
-    """Return True if it is known that dev has no rows."""
-    split = dataset.split
+def _lacks_dev(config: Config, info: DatasetInfo) -> bool:
+    """Return True if it is known that rows can be divided and dev has none."""
+    split = config.dataset.split
     if split is None or split.same or split.column is not None or isinstance(split.dev, Fresh):
         return False
-    return split_sizes(split, info.rows)[1] == 0
+    return not any(split_fits(config, info)) and split_sizes(split, info.rows)[1] == 0
 
 
-def _divides(config: Config, info: DatasetInfo) -> bool:
-    return not list(split_fits(config, info))
+def _losses(config: Config) -> list[tuple[Path, Loss]]:
+    """Return the loss and those among the metrics, with their paths."""
+    parts: list[tuple[Path, Metric | Loss]] = [(("loss",), config.loss)]
+    parts += [(("metrics", index), part) for index, part in enumerate(config.metrics or ())]
+    return [(path, part) for path, part in parts if isinstance(part, Loss)]
 
 
 @reads("dataset", data=True)
@@ -170,7 +178,7 @@ def every_class_has_train_rows(config: Config, info: DatasetInfo) -> Iterator[Pr
     """Require train rows of every class, which cannot be learnt otherwise; class ids may skip classes."""
     if isinstance(config.dataset, Inline) or (isinstance(config.dataset, Table) and config.dataset.classes):
         return
-    rows = _train_rows(config.dataset, info) if _divides(config, info) else None
+    rows = _train_rows(config, info)
     if rows is not None and info.classes is not None and rows < len(info.classes):
         what = f"{rows} train rows cannot show {len(info.classes)} classes"
         yield Problem(("dataset", "split"), f"{what}; give train at least one row of each")
@@ -179,9 +187,9 @@ def every_class_has_train_rows(config: Config, info: DatasetInfo) -> Iterator[Pr
 @reads("dataset", "best", "early_stopping", "schedule", data=True)
 def dev_has_rows(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require dev rows for whatever watches dev metrics."""
-    if not _divides(config, info) or not _lacks_dev(config.dataset, info):
+    if not _lacks_dev(config, info):
         return
-    what = "watches dev metrics, and dev has no rows; give dataset.split.dev some rows, or set split: same"
+    what = f"watches dev metrics, {_NO_DEV}"
     if config.early_stopping is not None:
         yield Problem(("early_stopping",), what, at_key=True)
     if config.schedule.plateau:
@@ -191,8 +199,8 @@ def dev_has_rows(config: Config, info: DatasetInfo) -> Iterator[Problem]:
 @reads("dataset", "architecture", "training", data=True)
 def batches_are_large_enough(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require batches of which batch norm can take a variance, the last and shortest included."""
-    rows = _train_rows(config.dataset, info)
-    if rows and _divides(config, info) and (what := batch_problem(config, rows)):
+    rows = _train_rows(config, info)
+    if rows and (what := batch_problem(config, rows)):
         yield Problem(("training", "batch_size"), f"{what}; choose another size")
 
 
@@ -313,21 +321,18 @@ def _other_task(config: Config, info: DatasetInfo) -> str:
 @reads("dataset", "loss", "metrics", data=True)
 def class_weights_fit_targets(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require class weights of known classes."""
-    metrics = [(("metrics", index), part) for index, part in enumerate(config.metrics or ())]
-    for path, part in [(("loss",), config.loss), *metrics]:
-        if isinstance(part, Loss) and (refusal := part.unsupported_class_weights(info)):
+    for path, part in _losses(config):
+        if refusal := part.unsupported_class_weights(info):
             yield Problem((*path, "class_weights"), refusal)
 
 
 @reads("dataset", "loss", "metrics")
 def losses_take_weights(config: Config) -> Iterator[Problem]:
     """Require losses that can be weighed where rows have weights."""
-    parts = [((), config.loss), *(((index,), metric) for index, metric in enumerate(config.metrics or ()))]
-    for index, part in parts if isinstance(config.dataset, Table) and config.dataset.weight else ():
-        if isinstance(part, Loss) and not part.takes_weights:
+    for path, part in _losses(config) if isinstance(config.dataset, Table) and config.dataset.weight else ():
+        if not part.takes_weights:
             what = f"{part.name} takes no weights of rows: its class defines build"
-            remedy = "define function instead, or remove dataset.weight"
-            yield Problem(("metrics" if index else "loss", *index), f"{what}; {remedy}")
+            yield Problem(path, f"{what}; define function instead, or remove dataset.weight")
 
 
 @reads("dataset", data=True)
@@ -337,19 +342,21 @@ def positive_is_valid(config: Config, info: DatasetInfo) -> Iterator[Problem]:
         yield Problem(("dataset", "positive"), refusal)
 
 
-@reads("dataset", "loss", data=True)
+@reads("dataset", "loss", "metrics", data=True)
 def target_transform_is_valid(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require numbers, and a loss that has no units of its own that a transform would change."""
-    transform, loss = config.dataset.target_transform, config.loss
-    if refusal := config.dataset.unsupported_transform(info):
-        yield Problem(("dataset", "target_transform"), refusal)
-    elif transform is not None and not loss.standardizable:
-        what = f"does not fit {loss.name}, which reads counts or probabilities; use mse, mae or huber"
-        yield Problem(("dataset", "target_transform"), what)
-    for path, part in [(("loss",), loss), *((("metrics",), part) for part in config.metrics)]:
-        if transform is not None and getattr(part, "units", None) == "target":
+    path, transform, loss = ("dataset", "target_transform"), config.dataset.target_transform, config.loss
+    if transform is None:
+        return
+    if info.classes is not None:
+        yield Problem(path, "is of numbers and these targets are classes; leave it out")
+    elif not loss.standardizable:
+        what = f"does not fit {loss.name}, which reads counts or probabilities"
+        yield Problem(path, f"{what}; use mse, mae or huber")
+    for where, part in _losses(config):
+        if getattr(part, "units", None) == "target":
             what = f"of {part.name} have no constant size in transformed targets; set units to standardized"
-            yield Problem((*path, "units"), f"units of the target {what}")
+            yield Problem((*where, "units"), f"units of the target {what}")
 
 
 @reads("dataset", "loss", data=True)
@@ -452,7 +459,7 @@ def _loss_misreads(loss: Loss, output: Activation) -> str | None:
 def decisions_can_be_made(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require two classes for a threshold, probabilities for a temperature, and dev rows to choose on."""
     chosen, output = config.threshold, _output(config)
-    kind = "classes" if info.classes else "labels" if info.multilabel else "numbers"
+    kind = info.target_kind
     if chosen is not None:
         if len(info.classes or ()) != 2:
             count = f"{len(info.classes)} classes" if info.classes else kind
@@ -471,9 +478,8 @@ def decisions_can_be_made(config: Config, info: DatasetInfo) -> Iterator[Problem
         yield Problem(("calibrate",), f"needs the output layer of mlp or rnn, not {config.architecture.name}")
     fitted = {"calibrate": config.calibrate, "threshold": None if isinstance(chosen, float) else chosen}
     for option, value in fitted.items():
-        if value is not None and _divides(config, info) and _lacks_dev(config.dataset, info):
-            remedy = "give dataset.split.dev some rows, or set split: same"
-            yield Problem((option,), f"is chosen on dev, and dev has no rows; {remedy}")
+        if value is not None and _lacks_dev(config, info):
+            yield Problem((option,), f"is chosen on dev, {_NO_DEV}")
 
 
 @reads("threshold", "dataset", data=True)

@@ -98,12 +98,6 @@ class Dataset(Part):
         "from 0 to 1. Predictions and metrics are in the user's units",
     )
 
-    def unsupported_transform(self, info: DatasetInfo) -> str | None:
-        """Why `target_transform` cannot be applied to these targets, ending in what would work, or None."""
-        if self.target_transform is None or info.classes is None:
-            return None
-        return "is of numbers and these targets are classes; leave it out"
-
     def unsupported_positive(self, info: DatasetInfo) -> str | None:
         """Why `positive` is no class of these targets, ending in what would work, or None."""
         classes = info.classes or ()
@@ -128,11 +122,12 @@ class Dataset(Part):
             return data
         return replace(data, classes=data.classes[::-1], targets=1 - data.targets)
 
-    def divide(self, data: Data) -> SplitIndices:
-        """The rows of each split; train is the `fraction` of its rows. The split is complete by then."""
+    def divided(self) -> tuple[Data, SplitIndices]:
+        """Load the rows, with `positive` as class 1, and divide them; train is the `fraction` of its rows."""
         assert self.split is not None, "the schema floor spells the split out"
         assert self.seed is not None
-        return divide(self.split, data, seed=self.seed, fraction=self.fraction)
+        data = self.with_positive(self.load())
+        return data, divide(self.split, data, seed=self.seed, fraction=self.fraction)
 
     def info(self) -> DatasetInfo:
         """What the rows are like, without scikit-learn or torch (a table may be read for it)."""

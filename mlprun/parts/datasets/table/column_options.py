@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from mlprun.parts.datasets.table import formats
-from mlprun.parts.part import Options
+from mlprun.parts.part import Options, listed
 
 if TYPE_CHECKING:
     from typing import Self
@@ -117,11 +117,6 @@ class ColumnOptions(Options):
         return self
 
     @property
-    def date_formats(self) -> tuple[str, ...]:
-        """The formats of dates, none for ISO 8601."""
-        return (self.format,) if isinstance(self.format, str) else self.format
-
-    @property
     def is_number(self) -> bool:
         """Whether these options say that the cells are numbers."""
         return self.reading in ("number", "percent") or bool(self.strip)
@@ -188,6 +183,11 @@ class ReadOptions(Options):
     missing_target: Literal["refuse", "drop"] = Field(
         "refuse", description="rows without a target: an error that names them, or leave them out"
     )
+    missing: Literal["refuse", "impute"] | MissingCells = Field(
+        "refuse",
+        description="impute: replace missing values by the train mean or the most frequent category; "
+        "{values: [...], fill: impute}: other cells are missing, too",
+    )
     columns: dict[str, ColumnOptions] = Field({}, description="options of single columns, by name")
 
     @model_validator(mode="after")
@@ -209,9 +209,14 @@ class ReadOptions(Options):
         return tuple(float(value) for value in self.more_missing if formats.is_number(str(value)))
 
     @property
+    def imputes(self) -> bool:
+        """Whether missing features are filled in."""
+        return (self.missing.fill if isinstance(self.missing, MissingCells) else self.missing) == "impute"
+
+    @property
     def more_missing(self) -> tuple[str | float, ...]:
         """Cells that are missing beside the known ones."""
-        return ()
+        return self.missing.values if isinstance(self.missing, MissingCells) else ()
 
     def of(self, name: str) -> ColumnOptions:
         """The options of a column."""
@@ -225,8 +230,8 @@ class ReadOptions(Options):
     @property
     def is_plain(self) -> bool:
         """Whether a text file of nothing but numbers means what it does without options."""
-        formats = self.encoding is None and self.separator == "auto" and self.has_plain_numbers
-        return formats and not self.more_missing and not any(map(self.reads_text, self.columns))
+        is_usual = self.encoding is None and self.separator == "auto" and self.has_plain_numbers
+        return is_usual and not self.more_missing and not any(map(self.reads_text, self.columns))
 
     def reads_text(self, name: str) -> bool:
         """Whether a column's own options need the text of its cells."""
@@ -236,9 +241,7 @@ class ReadOptions(Options):
     def numbers(self, series: pl.Series) -> pl.Series:
         """Text as float64, null where it is no number by these options."""
         own = self.of(series.name)
-        strip = (own.strip,) if isinstance(own.strip, str) else own.strip
-        if own.reading == "percent":
-            return (
-                formats.parse_numbers(series, self.decimal, self.thousands, (*strip, *formats.PERCENT)) / 100
-            )
-        return formats.parse_numbers(series, self.decimal, self.thousands, strip)
+        is_percent, strip = own.reading == "percent", listed(own.strip)
+        marks = formats.PERCENT if is_percent else ()
+        values = formats.parse_numbers(series, self.decimal, self.thousands, (*strip, *marks))
+        return values / 100 if is_percent else values

@@ -11,6 +11,7 @@ from mlprun.errors import UsageError
 from mlprun.parts.datasets.table import formats
 from mlprun.parts.datasets.table.formats import kind
 from mlprun.parts.datasets.table.source import Sheet, shown
+from mlprun.parts.part import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -296,7 +297,7 @@ def _days(series: pl.Series, sheet: Sheet) -> pl.Series:
     if series.dtype in (pl.Date, pl.Datetime):
         return formats.days_of(series)
     cells, name = texts(series), series.name
-    named = sheet.options.of(name).date_formats
+    named = listed(sheet.options.of(name).format)
     try:
         days = formats.parse_dates(cells, named or formats.ISO_8601)
     except ValueError as error:
@@ -320,22 +321,23 @@ def times(series: pl.Series, sheet: Sheet) -> Floats:
     if settled.dtype == pl.String:
         settled = _days(settled, sheet)
     sheet.refuse(settled.is_null(), settled, "a row without a time has no place; fill the cell")
-    values = numbers(settled, sheet, unit="a time")
-    if (values == values[0]).all():
-        what = f"column {shown(series.name)} is {shown(series[0])} in every row"
-        raise sheet.source.error("", what, "expected times that differ")
-    return values
+    refuse_constant(series, sheet, "expected times that differ")
+    return numbers(settled, sheet, unit="a time")
 
 
 def groups(series: pl.Series, sheet: Sheet) -> Ints:
     """The group of each row as a number. Raises DataError for a missing cell and for a single group."""
     settled = texts(resolve_column_type(series, sheet))
     sheet.refuse(settled.is_null(), settled, "a row without a group has no place; fill the cell")
-    names = distinct(settled)
-    if len(names) < 2:
-        what = f"column {shown(series.name)} is {shown(names[0])} in every row"
-        raise sheet.source.error("", what, "expected several groups")
-    return codes(settled, names).astype(np.int64)
+    refuse_constant(settled, sheet, "expected several groups")
+    return codes(settled, distinct(settled)).astype(np.int64)
+
+
+def refuse_constant(series: pl.Series, sheet: Sheet, remedy: str, *, noun: str = "column") -> None:
+    """Raise DataError for a column with one value in every row."""
+    if series.n_unique() == 1:
+        what = f"{noun} {shown(series.name)} is {shown(series[0])} in every row"
+        raise sheet.source.error("", what, remedy)
 
 
 def with_targets(sheet: Sheet, names: Iterable[str]) -> tuple[Sheet, Names]:

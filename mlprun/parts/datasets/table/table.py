@@ -14,13 +14,13 @@ from mlprun.parts import SPLITS
 from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets.dataset import Dataset, datasets, domain_of, outside_domain, shortened
 from mlprun.parts.datasets.table import columns
-from mlprun.parts.datasets.table.column_options import MissingCells, ReadOptions
+from mlprun.parts.datasets.table.column_options import ReadOptions
 from mlprun.parts.datasets.table.columns import CLASSES
 from mlprun.parts.datasets.table.delimited import repeated
 from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.datasets.table.reading import read_all
 from mlprun.parts.datasets.table.source import FORMATS, Sheet, Source, shown
-from mlprun.parts.part import ConfigPath
+from mlprun.parts.part import ConfigPath, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,11 +110,6 @@ class Table(ReadOptions, Dataset):
         description="number of classes if the target holds class ids from 0 "
         "(default: architecture.outputs, or the ids in the rows)",
     )
-    missing: Literal["refuse", "impute"] | MissingCells = Field(
-        "refuse",
-        description="impute: replace missing values by the train mean or the most frequent category; "
-        "{values: [...], fill: impute}: other cells are missing, too",
-    )
     other_formats: Literal["refuse", "categories"] = Field(
         "refuse",
         description="numbers or dates in other formats, such as 1,000.00; categories: use them as "
@@ -139,21 +134,12 @@ class Table(ReadOptions, Dataset):
     @property
     def paths(self) -> tuple[str, ...]:
         """The files."""
-        return (self.path,) if isinstance(self.path, str) else self.path
+        return listed(self.path)
 
     @property
     def location(self) -> str:
         """The files as messages name them."""
         return self.paths[0] + (f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else "")
-
-    @property
-    def imputes(self) -> bool:
-        """Whether missing features are filled in."""
-        return (self.missing.fill if isinstance(self.missing, MissingCells) else self.missing) == "impute"
-
-    @property
-    def more_missing(self) -> tuple[str | float, ...]:
-        return self.missing.values if isinstance(self.missing, MissingCells) else ()
 
     @property
     def _role_columns(self) -> list[tuple[Option, str]]:
@@ -166,7 +152,7 @@ class Table(ReadOptions, Dataset):
     @property
     def targets(self) -> Names:
         """The target columns."""
-        return (self.target,) if isinstance(self.target, str) else self.target
+        return listed(self.target)
 
     def info(self) -> DatasetInfo:
         key = self.key()
@@ -184,8 +170,7 @@ class Table(ReadOptions, Dataset):
         """The table with the task that `info` shows, so that it stays the same with other rows."""
         if self.task != "auto":
             return self
-        one = "labels" if info.multilabel else "numbers" if info.classes is None else "classes"
-        made = self.model_copy(update={"task": one})
+        made = self.model_copy(update={"task": info.target_kind})
         if data := _looked_at.pop(self.key(), None):
             _looked_at[made.key()] = data
         return made
@@ -342,10 +327,8 @@ class Table(ReadOptions, Dataset):
         return values
 
     def _target(self, sheet: Sheet, series: pl.Series) -> pl.Series:
-        series, name = columns.resolve_column_type(series, sheet), series.name
-        if series.n_unique() == 1:
-            what = f"target {shown(name)} is {shown(series[0])} in every row"
-            raise sheet.source.error("", what, "expected a target that varies")
+        series = columns.resolve_column_type(series, sheet)
+        columns.refuse_constant(series, sheet, "expected a target that varies", noun="target")
         return series
 
     def _are_classes(self, series: pl.Series, sheet: Sheet) -> bool:
