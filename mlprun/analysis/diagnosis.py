@@ -246,7 +246,8 @@ def _margin(case: _Case, value: float, other: float) -> float:
 
 def _beside(case: _Case, name: str, value: float) -> str:
     mine = _shown(case, case.of(case.split))
-    return f"{case.split} {case.metric}: {mine}, {name} {_shown(case, value)}"
+    metric = "R²" if case.metric == "r2" else case.metric
+    return f"{case.split} {metric}: {mine}, {name} {_shown(case, value)}"
 
 
 def _coverage(case: _Case) -> Iterator[Finding]:

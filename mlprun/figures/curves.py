@@ -58,7 +58,7 @@ class LossCurves(RunFigure):
     def compute(self, data: RunData) -> Chart:
         lines, extra = loss_curves(data), _extra_losses(data.config)
         name = "several" if extra else data.config.loss.title or data.config.loss.name
-        unit = "losses of standardised targets" if data.scaled_targets else ""
+        unit = data.loss_targets and f"losses of {data.loss_targets}"
         loss = Axis(f"loss ({name})", chart.scale_of(*(line.y for line in lines), span=DECADE))
         panel = Panel((*lines, *best_marks(data, "dev_loss", lines)), EPOCHS, loss)
         return Chart(f"Loss: {data.name}", chart.joined(best_text(data), unit), (panel,), height=3.5)

@@ -126,11 +126,12 @@ class RunData:
         return self.preprocessing.classes
 
     @property
-    def scaled_targets(self) -> bool:
-        """Return True if losses are of standardised targets (metrics and predictions never are)."""
+    def loss_targets(self) -> str:
+        """What losses are of where metrics and predictions are in other units; empty where in the same."""
         means, scales = self.preprocessing.target_units
-        is_scaled = bool((means != 0).any() or (scales != 1).any())
-        return is_scaled or not self.preprocessing.has_linear_targets
+        if not self.preprocessing.has_linear_targets:
+            return "transformed targets"
+        return "standardised targets" if (means != 0).any() or (scales != 1).any() else ""
 
     @property
     def has_tokens(self) -> bool:

@@ -190,11 +190,18 @@ def _result(sources: Mapping[str, RunSource]) -> Markup | None:
         return None
     head = ["model", "metric", *splits]
     first = next(iter(sources.values()))
-    positive, caption = first.status.figures.get("positive"), ""
-    if positive is not None:
-        caption = f"Positive class: {style.name(positive, 60)}"
-    elif first.data.classes is None and (first.data.preprocessing.target_units[1] != 1).any():
-        caption = "Losses are of standardised targets, other metrics in the target's units"
+    positive, decision = (
+        first.status.figures.get("positive"),
+        first.data.trained_at(first.data.best_or_last).decision,
+    )
+    texts = [f"positive class: {style.name(positive, 60)}"] if positive is not None else []
+    for name in ("threshold", "temperature") if decision is not None and len(sources) == 1 else ():
+        value = getattr(decision, name)
+        texts += [f"{name} {style.number(value)}"] if value is not None else []
+    if first.data.loss_targets:
+        texts.append(f"losses are of {first.data.loss_targets}, other metrics in the target's units")
+    caption = "; ".join(texts)
+    caption = caption[:1].upper() + caption[1:]
     return table(head, rows, caption=caption, numeric=range(2, len(head)))
 
 

@@ -316,7 +316,7 @@ def test_predicted_numbers_are_in_the_users_units(
 ) -> None:
     panels = computed("predictions", run_data["line"]).panels
     residuals = computed("residuals", run_data["line"]).panels
-    assert run_data["line"].scaled_targets
+    assert run_data["line"].loss_targets == "standardised targets"
     assert [panel.title.partition(" ")[0] for panel in panels] == ["train", "dev", "test"]
     for panel, other in zip(panels, residuals, strict=False):
         metrics = trained["line"].best.evaluate()[panel.title.partition(" ")[0]]

@@ -238,3 +238,22 @@ def test_the_playground_says_of_how_many_rows_it_has_some(monkeypatch, tmp_path)
     assert f"{sum(counts)} of 100 rows, evenly spread, are in this page" in section.content.html
     monkeypatch.undo()
     assert "evenly spread" not in playground.playground_section(data).content.html
+
+
+def test_the_table_of_results_says_what_was_chosen_on_dev_and_what_losses_are_of(tmp_path):
+    def caption(config):
+        run = mlprun.train(config | {"training": {"epochs": 3}}, out=str(tmp_path))
+        page = run_report(run_folders.RunFolder(run.path)).decode()
+        return re.search("<caption>([^<]*)", page)[1], run
+
+    moons = {"dataset": "moons", "threshold": "f1", "calibrate": "temperature"}
+    text, run = caption(moons)
+    decision = run.figure_data.trained_at(run.figure_data.best_or_last).decision
+    expected = f"threshold {decision.threshold:.4g}; temperature {decision.temperature:.4g}"
+    assert text == f"Positive class: inner; {expected}"
+    (tmp_path / "t.csv").write_text("\n".join(["x,y", *(f"{k},{k**3 + 1}" for k in range(40))]))
+    prices = {"name": "table", "path": str(tmp_path / "t.csv"), "target": "y"}
+    units = "other metrics in the target's units"
+    for more, of in ({}, "standardised"), ({"target_transform": "log"}, "transformed"):
+        text, _ = caption({"dataset": prices | more, "loss": "mse"})
+        assert text == f"Losses are of {of} targets, {units}"
