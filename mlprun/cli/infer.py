@@ -1,11 +1,14 @@
-"""Inference of dataset options from a table: usable features, target type, missing values, split column."""
+"""Inference of options from a table: features, types, scales, missing cells, splits, rare classes."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlprun.errors import DataError
+import numpy as np
+
+from mlprun.cli.terminal import plural
+from mlprun.errors import DataError, UsageError
 from mlprun.parts import SPLITS
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import Table, columns
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from mlprun.parts.data import Floats
     from mlprun.parts.datasets import Data
     from mlprun.parts.datasets.table.source import Sheet
 
@@ -25,9 +29,33 @@ FEW_ROWS = 5
 IDENTITY = re.compile(r"(?i:^|[\W_])(?i:id|uid|uuid|guid|idx|index|rowid|row)(?:$|[\W_])|[a-z](?:Id|ID)$")
 """matches names such as id, customer_id, row-index, userId"""
 
+DATES = (None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
+"""formats of dates that are tried; None is ISO 8601"""
+OUTLIER = 10.0
+"""interquartile ranges from the median beyond which a cell is extreme"""
+SKEW = 2.0
+"""skewness from which on a logarithm is proposed for numbers that are not negative"""
+RARE = 0.4
+"""share of a class, times the number of classes, below which classes are imbalanced"""
+SAME = 0.9999
+"""absolute correlation from which on a feature is the target in another unit"""
 
-def infer_table(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return the options of dataset `table` for a file, without its path, and a description in a few lines.
+
+class Inference(NamedTuple):
+    """What a table suggests."""
+
+    options: dict[str, Any]
+    """of dataset `table`, without its path"""
+    about: list[str]
+    """the table in a few lines, with what needs attention"""
+    columns: list[str]
+    """a line for each feature: what was seen, and what is proposed"""
+    sections: dict[str, Any]
+    """other sections of the config"""
+
+
+def infer_table(path: str, target: Sequence[str]) -> Inference:
+    """Return what a table suggests for a config.
 
     Raises DataError for a table without usable features, UsageError for a target that is not a column.
     """
@@ -36,17 +64,122 @@ def infer_table(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[
     column = _split_column(table, target)
     candidates = [name for name in table if name and name not in (*target, column)]
     faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet))}
+    dates = {name: how for name in faults if (how := _date(path, target, name)) is not None}
+    faults = {name: fault for name, fault in faults.items() if name not in dates}
     usable = [name for name in candidates if name not in faults] or candidates
-    ids = [name for name in usable if _is_identity(table[name], sheet)]
+    ids = [name for name in usable if name not in dates and _is_identity(table[name], sheet)]
     ids = ids if len(ids) < len(usable) else []
     options: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target)}
     if column is not None:
         options["split"] = {"column": column}
     options["features"] = tuple(name for name in usable if name not in ids)
-    data, options["missing"] = _load({**options, "path": path})
+    if dates:
+        options["columns"] = dates
+    data, missing = _load({**options, "path": path})
+    options |= missing
+    if len(target) > 1 and np.isin(data.targets, (0, 1)).all():
+        options["task"] = "labels"
+    described = {name: _describe(data, k) for k, name in enumerate(data.input_names)}
+    scales = {name: {"scale": scale} for name, (_, scale) in described.items() if scale}
+    if scales:
+        options["columns"] = {**dates, **scales}
     skipped = [f"Skipped: {fault}." for fault in faults.values()]
     skipped += [f"Skipped column {shown(name)}: looks like a row identifier." for name in ids]
-    return options, [*_about(data, column), *shortened(skipped)]
+    imbalance, sections = _imbalance(data)
+    if imbalance:
+        options["positive"] = imbalance[0]
+    about = [*_about(data, column), *imbalance[1:], *_warnings(data), *shortened(skipped)]
+    return Inference(options, about, [f"{name}: {line}" for name, (line, _) in described.items()], sections)
+
+
+def _date(path: str, target: Sequence[str], name: str) -> dict[str, Any] | None:
+    """The options with which a column can be read as dates."""
+    for form in DATES:
+        options = {"as": "date"} if form is None else {"as": "date", "format": form}
+        table = {"path": path, "target": tuple(target), "features": (name,), "columns": {name: options}}
+        try:
+            _load(table)
+        except (DataError, UsageError):
+            continue
+        return options
+    return None
+
+
+def _describe(data: Data, column: int) -> tuple[str, str | None]:
+    """What is seen in a feature, with what is proposed and why; and its scale unless it is the usual one."""
+    name, values = data.input_names[column], np.asarray(data.inputs[:, column], np.float64)
+    present = values[~np.isnan(values)]
+    known = None if data.categories is None else data.categories[column]
+    distinct, scale = len(np.unique(present)), None
+    if known is not None:
+        text = f"category, {distinct} distinct, such as {shown(known[int(present[0])])}"
+    elif name in data.dates:
+        low, high = np.array([present.min(), present.max()]).astype("datetime64[D]")
+        text = f"date, {distinct} distinct, {low} to {high}"
+    else:
+        text = f"number, {distinct} distinct, {present.min():g} to {present.max():g}, such as {present[0]:g}"
+        scale, why = _scale(present)
+        text += f"; scale: {scale}, as {why}" if scale else ""
+    gaps = len(values) - len(present)
+    return text + (f"; {gaps} missing" if gaps else ""), scale
+
+
+def _scale(values: Floats) -> tuple[str | None, str]:
+    """The scale of numbers where it is not the usual one, and why."""
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
+    if high > low and np.abs(values - middle).max() > OUTLIER * (high - low):
+        return "quantile", "some are extreme"
+    deviations = values - values.mean()
+    spread = float(np.sqrt(np.mean(deviations**2)))
+    if values.min() >= 0 and spread > 0 and np.mean((deviations / spread) ** 3) > SKEW:
+        return "log", "they are skewed"
+    return None, ""
+
+
+def _imbalance(data: Data) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """For imbalanced classes the rarest with a line that says so, and sections of the config for them."""
+    if data.classes is None:
+        return (), {}
+    shares = np.bincount(data.targets, minlength=len(data.classes)) / len(data.targets)
+    rarest, count = data.classes[int(shares.argmin())], len(data.classes)
+    if shares.min() >= RARE / count:
+        return (), {}
+    line = f"Imbalanced: class {shown(rarest)} has {shares.min():.1%} of the rows; classes are weighted."
+    metrics = ("f1", "balanced_accuracy", "roc_auc") if count == 2 else ("balanced_accuracy", "accuracy")
+    loss = {"name": "bce" if count == 2 else "cross_entropy", "class_weights": "balanced"}
+    return (rarest, line), {"loss": loss, "metrics": metrics}
+
+
+def _warnings(data: Data) -> list[str]:
+    """What needs attention: missing cells, copies, features that determine the target, and constants."""
+    inputs = np.asarray(data.inputs, np.float64)
+    targets = np.asarray(data.targets, np.float64).reshape(len(inputs), -1)
+    gaps, lines = np.isnan(inputs), []
+    if gaps.any():
+        cells, verb = plural(int(gaps.sum()), "cell"), "is" if gaps.sum() == 1 else "are"
+        lines.append(f"{cells} {verb} missing, in {plural(int(gaps.any(axis=1).sum()), 'row')}.")
+    rows = np.column_stack([np.where(gaps, np.inf, inputs), targets])
+    copies = len(rows) - len(np.unique(rows, axis=0))
+    if copies:
+        what = "row is a copy of another" if copies == 1 else "rows are copies of others"
+        lines.append(f"{copies} {what}, which may be in another split.")
+    for values, name in zip(inputs.T, data.input_names, strict=True):
+        if len(values) >= FEW_ROWS and _determines(values, targets[:, 0], is_class=data.classes is not None):
+            lines.append(f"Column {shown(name)} determines the target: is it known when predicting?")
+    return [*lines, *data.warnings]
+
+
+def _determines(values: Floats, target: Floats, *, is_class: bool) -> bool:
+    """Whether the target follows from a feature: one class for each value, or a straight line."""
+    present = ~np.isnan(values)
+    values, target = values[present], target[present]
+    if np.ptp(values) == 0 or np.ptp(target) == 0:
+        return False
+    distinct = len(np.unique(values))
+    if is_class:
+        pairs = len(np.unique(np.column_stack([values, target]), axis=0))
+        return pairs == distinct and 4 * distinct <= len(values)
+    return abs(float(np.corrcoef(values, target)[0, 1])) > SAME
 
 
 def _split_column(table: Mapping[str, pl.Series], target: Sequence[str]) -> str | None:
@@ -81,12 +214,16 @@ def _is_identity(series: pl.Series, sheet: Sheet) -> bool:
     return counting or IDENTITY.search(series.name) is not None
 
 
-def _load(table: dict[str, Any]) -> tuple[Data, str]:
-    """The rows, and the value of `missing` with which they can be read."""
-    try:
-        return Table.model_validate({**table, "missing": "refuse"}).load(), "refuse"
-    except DataError:
-        return Table.model_validate({**table, "missing": "impute"}).load(), "impute"
+def _load(table: dict[str, Any]) -> tuple[Data, dict[str, str]]:
+    """The rows, and the options for missing cells and targets with which they can be read."""
+    refuse, impute = {"missing": "refuse"}, {"missing": "impute"}
+    for options in (refuse, impute, {**refuse, "missing_target": "drop"}):
+        try:
+            return Table.model_validate({**table, **options}).load(), options
+        except DataError:
+            continue
+    options = {**impute, "missing_target": "drop"}
+    return Table.model_validate({**table, **options}).load(), options
 
 
 def _fault(series: pl.Series, sheet: Sheet) -> str | None:

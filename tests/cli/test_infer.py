@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from mlprun.cli import main
 from mlprun.cli.infer import infer_table
 from mlprun.errors import DataError, UsageError
 
@@ -18,7 +20,7 @@ ROWS = "area,colour,y\n1.5,red,yes\n2.0,blue,no\n2.5,red,yes\n3.0,blue,no\n"
 
 
 def test_a_whole_table_is_read_as_it_is(table):
-    options, about = infer_table(table(ROWS), ["y"])
+    options, about, *_ = infer_table(table(ROWS), ["y"])
     assert options == {"target": "y", "features": ("area", "colour"), "missing": "refuse"}
     assert about == [
         "4 rows, 2 features, target: y (2 classes).",
@@ -33,7 +35,7 @@ def test_missing_cells_are_imputed_only_where_there_are_any(table):
 def test_a_number_is_predicted_as_a_number_and_several_together(table):
     assert infer_table(table(ROWS), ["area"])[1][0] == "4 rows, 2 features, target: area (numbers)."
     rows = "a,b,c\n1.5,2.5,3\n2.5,3.5,4\n3.5,1.5,9\n"
-    options, about = infer_table(table(rows), ["a", "b"])
+    options, about, *_ = infer_table(table(rows), ["a", "b"])
     assert options["target"] == ("a", "b")
     assert about[0] == "3 rows, 1 features, target: a, b (numbers)."
 
@@ -43,7 +45,7 @@ def test_a_column_that_names_the_splits_is_used_for_them(table):
         line + f",{part}"
         for line, part in zip(ROWS.split(), ["part", "train", "dev", "test", "train"], strict=True)
     ]
-    options, about = infer_table(table("\n".join(lines)), ["y"])
+    options, about, *_ = infer_table(table("\n".join(lines)), ["y"])
     assert options["split"] == {"column": "part"}
     assert options["features"] == ("area", "colour")
     assert about[-1] == "Splits are taken from column part."
@@ -51,7 +53,7 @@ def test_a_column_that_names_the_splits_is_used_for_them(table):
 
 def test_columns_that_nothing_can_be_learnt_from_are_left_out(table):
     rows = "".join(f"{k},name {k},{k * 1.5},{'yes' if k % 2 else 'no'}\n" for k in range(150))
-    options, about = infer_table(table(",name,area,y\n" + rows), ["y"])
+    options, about, *_ = infer_table(table(",name,area,y\n" + rows), ["y"])
     assert options["features"] == ("area",)
     assert about[-1].startswith("Skipped: ")
     assert "column 'name'" in about[-1]
@@ -70,3 +72,73 @@ def test_columns_that_nothing_can_be_learnt_from_are_left_out(table):
 def test_a_table_that_cannot_be_learnt_from_says_why(text, target, error, words, table):
     with pytest.raises(error, match=words.replace("?", r"\?")):
         infer_table(table(text), [target])
+
+
+def test_each_feature_is_described_and_its_scale_follows_its_values(table):
+    draw = np.random.default_rng(0)
+    plain, skewed = draw.normal(size=200), draw.gamma(0.5, size=200)
+    extreme = np.where(np.arange(200) == 7, 90.0, draw.normal(size=200))
+    rows = zip(plain, skewed, extreme, draw.choice(["red", "blue"], 200), draw.normal(size=200), strict=True)
+    lines = ["plain,skewed,extreme,colour,y", *(",".join(map(str, row)) for row in rows)]
+    found = infer_table(table("\n".join(lines)), ["y"])
+    assert found.options["columns"] == {"skewed": {"scale": "log"}, "extreme": {"scale": "quantile"}}
+    described = dict(line.split(": ", 1) for line in found.columns)
+    assert described["plain"].startswith(f"number, 200 distinct, {plain.min():g} to {plain.max():g}")
+    assert described["colour"].startswith("category, 2 distinct, such as '")
+    assert described["extreme"].endswith("scale: quantile, as some are extreme")
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [("2024-03-{:02}", {"as": "date"}), ("{:02}.03.2024", {"as": "date", "format": "%d.%m.%Y"})],
+)
+def test_dates_are_read_in_their_format(table, form, options):
+    rows = "".join(f"{form.format(k)},{k},{k * k % 7 + 0.5}\n" for k in range(1, 29))
+    found = infer_table(table("day,a,y\n" + rows), ["y"])
+    assert found.options["columns"] == {"day": options}
+    assert found.columns[0] == "day: date, 28 distinct, 2024-03-01 to 2024-03-28"
+
+
+def test_imbalanced_classes_are_weighted_and_the_rare_one_is_positive(table):
+    rows = "".join(f"{k * 7 % 50},{'bad' if k % 10 == 0 else 'good'}\n" for k in range(100))
+    found = infer_table(table("a,y\n" + rows), ["y"])
+    assert found.options["positive"] == "bad"
+    assert found.sections == {
+        "loss": {"name": "bce", "class_weights": "balanced"},
+        "metrics": ("f1", "balanced_accuracy", "roc_auc"),
+    }
+    assert "Imbalanced: class 'bad' has 10.0% of the rows; classes are weighted." in found.about
+    balanced = "".join(f"{k},{'bad' if k % 4 == 0 else 'good'}\n" for k in range(100))
+    assert infer_table(table("a,y\n" + balanced), ["y"]).sections == {}
+
+
+def test_missing_cells_copies_and_leaks_are_reported(table):
+    rows = [(k % 9, "" if k % 5 == 0 else k * 3 % 8, "AB"[k % 3 == 0], k % 3 == 0) for k in range(60)]
+    lines = ["a,b,code,y", *(f"{a},{b},{code},{'yes' if y else 'no'}" for a, b, code, y in rows)]
+    about = infer_table(table("\n".join([*lines, lines[1], lines[2]])), ["y"]).about
+    assert "13 cells are missing, in 13 rows." in about
+    copies = 62 - len(set(rows))
+    assert f"{copies} rows are copies of others, which may be in another split." in about
+    assert "Column 'code' determines the target: is it known when predicting?" in about
+    twice = "".join(f"{k / 4},{k * k % 11},{k / 2 + 1}\n" for k in range(30))
+    leak = "Column 'twice' determines the target: is it known when predicting?"
+    assert leak in infer_table(table("twice,b,y\n" + twice), ["y"]).about
+
+
+def test_rows_without_a_target_are_dropped_and_several_labels_found(table):
+    missing = ROWS.replace("2.5,red,yes", "2.5,red,")
+    assert infer_table(table(missing), ["y"]).options["missing_target"] == "drop"
+    labels = "".join(f"{k},{k % 2},{k // 2 % 2}\n" for k in range(20))
+    assert infer_table(table("a,y,z\n" + labels), ["y", "z"]).options["task"] == "labels"
+
+
+@pytest.mark.parametrize("rare", [0.1, 0.4])
+def test_the_config_of_a_table_trains_as_it_is(table, tmp_path, monkeypatch, rare):
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(1)
+    rows = [(draw.normal(), f"2024-05-{draw.integers(1, 28):02}", draw.random() < rare) for _ in range(80)]
+    lines = ["a,day,y", *(f"{a:.3f},{day},{'yes' if y else 'no'}" for a, day, y in rows)]
+    table("\n".join(lines))
+    assert main(["init", "--data", "table.csv", "--target", "y"]) == 0
+    assert "#   day: date" in (tmp_path / "table.yaml").read_text()
+    assert main(["train", "table.yaml", "training.epochs=2", "-q"]) == 0

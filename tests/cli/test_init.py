@@ -104,6 +104,10 @@ def test_a_table_becomes_a_config_beside_which_it_is_found(init, tmp_path):
     assert err == (
         "20 rows, 2 features, target: y (2 classes).\n"
         "One-hot encoded: colour.\n"
+        "1 cell is missing, in 1 row.\n"
+        "15 rows are copies of others, which may be in another split.\n"
+        "Column 'area' determines the target: is it known when predicting?\n"
+        "Column 'colour' determines the target: is it known when predicting?\n"
         "next: mlprun train configs/first.yaml\n"
     )
     config = schema.load("configs/first.yaml")
