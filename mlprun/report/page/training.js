@@ -141,7 +141,7 @@ class Training {
     const { network, table } = this, space = this.space(this.rows[split].length);
     const loss = network.meanLoss(inputs, targets, space);
     const y = space.y.at(-1), K = network.outputs;
-    if (table.classes === null) return { loss, score: determination(y, targets) };
+    if (table.classes === null) return { loss, score: determination(y, targets, K) };
     const z = space.z.at(-1);
     const right = this.rows[split].filter((row, i) => {
       const label = K === 1 ? Number(z[i] > threshold(network)) : largest(y, i * K, K);
@@ -192,8 +192,10 @@ function largest(values, start, K) {
   return best;
 }
 
-// R²: 1 for perfect predictions, 0 for those of the mean.
-function determination(y, targets) {
+// R², the mean over K targets: 1 for perfect predictions, 0 for those of the mean.
+function determination(y, targets, K) {
+  const of = (values, k) => values.filter((_, i) => i % K === k);
+  if (K > 1) return Array.from({ length: K }, (_, k) => determination(of(y, k), of(targets, k), 1)).reduce((a, b) => a + b) / K;
   const mean = targets.reduce((a, b) => a + b, 0) / targets.length;
   const sum = (of) => targets.reduce((total, t, i) => total + of(t, i) ** 2, 0);
   return 1 - sum((t, i) => t - y[i]) / (sum((t) => t - mean) || 1);

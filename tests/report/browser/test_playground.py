@@ -503,6 +503,22 @@ def test_the_losses_of_a_run_are_those_of_mlprun(opened: Open, moons: RunData) -
         assert results[split]["score"] == pytest.approx(metrics["accuracy"])
 
 
+def test_r2_of_several_targets_is_the_mean_of_theirs(opened: Open, tmp_path: Path) -> None:
+    x = np.linspace(-1, 1, 30)[:, None]
+    targets = np.hstack([x**2, 9 * x]).tolist()
+    dataset: dict[str, Any] = {"name": "inline", "inputs": x.tolist(), "targets": targets}
+    dataset["split"] = {"train": 15, "dev": 10, "test": 5}
+    config = {"dataset": dataset, "metrics": ["r2"], "training": {"epochs": 20}}
+    run = mlprun.train(config, out=str(tmp_path)).figure_data
+    section = playground_section(run)
+    assert section is not None
+    assert run.trained is not None
+    with opened(section) as page:
+        results = js(page, "p.training.results")
+    for split, metrics in run.trained.evaluate().items():
+        assert results[split]["score"] == pytest.approx(metrics["r2"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     "config", ["iris.yaml", "diabetes.yaml", "table_classes.yaml", "xor.yaml", "digits.yaml"]
 )
