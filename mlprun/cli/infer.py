@@ -88,7 +88,7 @@ def infer_table(path: str, target: Sequence[str]) -> Inference:
     imbalance, sections = _imbalance(data)
     if imbalance:
         options["positive"] = imbalance[0]
-    about = [*_about(data, column), *imbalance[1:], *_warnings(data), *shortened(skipped)]
+    about = [*_about(data, column), *imbalance[1:], *data_warnings(data), *shortened(skipped)]
     return Inference(options, about, [f"{name}: {line}" for name, (line, _) in described.items()], sections)
 
 
@@ -150,7 +150,7 @@ def _imbalance(data: Data) -> tuple[tuple[str, ...], dict[str, Any]]:
     return (rarest, line), {"loss": loss, "metrics": metrics}
 
 
-def _warnings(data: Data) -> list[str]:
+def data_warnings(data: Data) -> list[str]:
     """What needs attention: missing cells, copies, features that determine the target, and constants."""
     inputs = np.asarray(data.inputs, np.float64)
     targets = np.asarray(data.targets, np.float64).reshape(len(inputs), -1)

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from mlprun import files, schema
+from mlprun.cli.infer import data_warnings
 from mlprun.cli.options import AllowCode, Configs
 from mlprun.cli.terminal import Output
 from mlprun.errors import ConfigError, MlprunError, UsageError
+from mlprun.parts.datasets.table import Table
 
 
 def validate_command(
@@ -22,7 +24,9 @@ def validate_command(
     mlprun validate configs/moons.yaml optimizer.lr=0.1 training.epochs=10
 
     A KEY=VALUE argument overrides a value in all configs. Prints `FILE: ok` for
-    each config without problems; problems go to standard error.
+    each config without problems; problems go to standard error, and so do warnings
+    of a table: missing cells, copies of rows, constants, and features that
+    determine the target.
 
     --json prints {"ok": true | false,
       "configs": [{"config": FILE, "ok": true | false, "problems": [TEXT, ...]}]}
@@ -32,7 +36,7 @@ def validate_command(
     configs, overrides = divide(arguments)
     described, failures, every = [], [], list[str]()
     for config in configs:
-        failure = _failure(config, overrides, allow_code=allow_code)
+        failure = _failure(config, overrides, output, allow_code=allow_code)
         problems = list(getattr(failure, "problems", [str(failure)])) if failure is not None else []
         described.append({"config": config, "ok": failure is None, "problems": problems})
         every += problems
@@ -56,11 +60,15 @@ def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return configs, overrides
 
 
-def _failure(config: str, overrides: Sequence[str], *, allow_code: bool) -> MlprunError | None:
-    """The error of a config, or the first error of the trials of a sweep file; None if it is valid."""
+def _failure(
+    config: str, overrides: Sequence[str], output: Output, *, allow_code: bool
+) -> MlprunError | None:
+    """Warn of a table; return the error of a config or the first one of a sweep's trials, None if valid."""
     try:
         try:
-            schema.load(config, overrides, allow_code=allow_code)
+            dataset = schema.load(config, overrides, allow_code=allow_code).dataset
+            for warning in data_warnings(dataset.load()) if isinstance(dataset, Table) else ():
+                output.message(f"warning: {config}: {warning}")
         except ConfigError:
             # which configs do not need
             from mlprun.sweeps import definition

@@ -115,3 +115,17 @@ def test_a_sweep_file_where_a_config_belongs_is_told_in_one_line(command, valida
     assert cli.main([command[0], "sweep.yaml", *command[1:]]) == 2
     told = "is a sweep file, not the config of a single run; mlprun sweep run sweep.yaml"
     assert capsys.readouterr().err == f"error: sweep.yaml: {told}\n"
+
+
+def test_a_table_is_warned_of(tmp_path, capsys):
+    rows = [f"{k / 4},{k * k % 11},{k / 2 + 1}" for k in range(30)]
+    (tmp_path / "rows.csv").write_text("\n".join(["twice,b,y", *rows, rows[0]]))
+    config = tmp_path / "leak.yaml"
+    config.write_text("dataset: {name: table, path: rows.csv, target: y}\n")
+    assert cli.main(["validate", str(config)]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{config}: ok\n"
+    assert told.err.splitlines() == [
+        f"warning: {config}: 1 row is a copy of another, which may be in another split.",
+        f"warning: {config}: Column 'twice' determines the target: is it known when predicting?",
+    ]
