@@ -575,7 +575,7 @@ def _load(path: str) -> dict[str, torch.Tensor]:
     if int.from_bytes(content[:8], "little") > _LARGEST_HEADER:
         raise CheckpointError(path, "is not a safetensors file", _REMEDY)
     try:
-        tensors = load(content)
+        tensors = dict(sorted(load(content).items()))  # which come in any order
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(path, "is damaged, or not a safetensors file", _REMEDY) from error
     if not 0 < len(tensors) <= _MOST_TENSORS:
