@@ -96,8 +96,7 @@ def eval_command(
         table = loaded.table(data)
         splits, warnings = {"data": loaded.evaluate_data(table)}, table.warnings
         rows = {"data": loaded.alone.prepare(table)}
-    for warning in (*loaded.warnings, *warnings):
-        output.message(f"warning: {warning}")
+    output.warn(*loaded.warnings, *warnings)
     failures = _failures(bounds, splits, loaded.config)
     classes = loaded.preprocessing.classes
     positive = classes[1] if classes is not None and len(classes) == 2 else None
@@ -147,8 +146,7 @@ def _eval_ensemble(
     else:
         table = ensemble.models[0].table(data)
         splits, warnings = {"data": ensemble.evaluate_data(table)}, table.warnings
-    for warning in warnings:
-        output.message(f"warning: {warning}")
+    output.warn(*warnings)
     fields = {"splits": "single", "splits_interval": "single_interval"}
     fields |= {name: name for name in ("ensemble", "ensemble_interval")}
     values = {
@@ -228,8 +226,7 @@ def predict_command(
     names = () if keep is None else tuple(name.strip() for name in keep.split(","))
     table = model.predict_table(data, keep=names, threshold=threshold)
     table = table if digits is None else table.rounded(digits)
-    for warning in (*model.warnings, *table.warnings):
-        output.message(f"warning: {warning}")
+    output.warn(*model.warnings, *table.warnings)
     output.document({**about, "columns": table.columns, "rows": table.rows})
     text = table.csv()
     if out is not None:
@@ -299,8 +296,7 @@ def explain_command(
     for kind, chart in charts.items():
         paths.append(os.path.join(folder, f"{kind}.png"))
         files.write_atomic(paths[-1], figures.encode(chart, "png"))
-    for warning in (*model.warnings, *model.experiment.warnings):
-        output.message(f"warning: {warning}")
+    output.warn(*model.warnings, *model.experiment.warnings)
     output.result(*_explanation_tables(found, dependences))
     output.result("\n".join(paths))
     output.document(

@@ -215,8 +215,7 @@ class Drawing(NamedTuple):
                 files.write_atomic(target, data)
                 drawn.append({"kind": figure.name, "path": target})
                 self.output.result(target)
-        for warning in filter(None, (missing, *source.data.warnings)):
-            self.output.message(f"warning: {warning}")
+        self.output.warn(missing, *source.data.warnings)
         if self.is_default:
             self.output.message(f"all figures: {command_line('plot', path)} --all")
         elif skipped:

@@ -42,8 +42,7 @@ def show_command(
     shown = open_run(run)
     config, edited = metadata.trained_config(shown, allow_code=allow_code)
     best = evaluation.best(shown, allow_code=allow_code)
-    for warning in filter(None, (edited, *best.warnings)):
-        output.message(f"warning: {warning}")
+    output.warn(edited, *best.warnings)
     status, record = shown.status(), metadata.record_of(shown)
     described, network = metrics.layers_table(best.alone.layers())
     notes, started = shown.notes(), metrics.date_of(shown)
@@ -109,7 +108,7 @@ def _curves(run: RunFolder, output: Output) -> list[str | Table]:
             if len(values) > 1:
                 rows.append((name, values[0], min(values), values[-1], sparkline(values)))
     except CheckpointError as error:
-        output.message(f"warning: {error}")
+        output.warn(error)
     return [Table(("history", "first", "lowest", "last", "curve"), rows), ""] if rows else []
 
 
@@ -136,8 +135,7 @@ def compare_command(
     if len(paths) < 2:
         raise UsageError("compare", "needs at least two runs", "name two or more run folders")
     runs = [api.load(path, allow_code=allow_code) for path in paths]
-    for warning in filter(None, (run.edited for run in runs)):
-        output.message(f"warning: {warning}")
+    output.warn(*(run.edited for run in runs))
     differences = dict(_differences([run.config for run in runs]))
     columns = {run.folder.name: metrics.selected(run.metrics)["splits"] for run in runs}
     table = metrics.comparison_table(columns, "metrics of the best epoch of each run")

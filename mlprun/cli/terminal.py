@@ -151,6 +151,12 @@ class Output:
         if not self.quiet:
             write(sys.stderr, printable_lines(text) + "\n")
 
+    def warn(self, *warnings: object) -> None:
+        """Print warnings as messages; None is none."""
+        for warning in warnings:
+            if warning is not None:
+                self.message(f"warning: {warning}")
+
 
 class Block:
     """Lines at the bottom of a terminal, on standard error, that are drawn again in place.

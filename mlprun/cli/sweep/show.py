@@ -63,8 +63,7 @@ def show_command(
     status = sweep.status()
     with sweep.results() as results:
         summary = summarize(results, metric=metric, of=of)
-    if (edited := sweep.edit_warning(summary.description.definition)) is not None:
-        output.message(f"warning: {edited}")
+    output.warn(sweep.edit_warning(summary.description.definition))
     output.document(_document(folder, status, summary))
     shown = summary.lines[: top or None]
     output.result(_status_line(folder, status, summary) + "\n", table(summary, shown), "")
