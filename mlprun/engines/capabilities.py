@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlprun.parts.activations import each
 from mlprun.parts.architectures import Mlp
-from mlprun.parts.losses import Loss
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
@@ -71,8 +70,8 @@ class Capabilities:
         if config.device != "cpu":
             yield f"it runs on the CPU, not on device {config.device}"
         yield from self._missing_layers(config.architecture, output=not config.loss.activation)
-        losses = [part for part in config.metrics if isinstance(part, Loss)] if self.computes_metrics else []
-        yield from self._missing_parts("loss", (config.loss, *losses), self.loss)
+        losses = config.losses if self.computes_metrics else config.losses[:1]
+        yield from self._missing_parts("loss", losses, self.loss)
         yield from self._missing_parts("optimizer", (config.optimizer,), self.optimizer)
         yield from self._missing_parts("penalty", config.penalties, lambda part: PENALTIES.get(part.name))
         if isinstance(config.schedule, ReduceOnPlateau):

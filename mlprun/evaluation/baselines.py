@@ -14,7 +14,7 @@ import numpy as np
 
 from mlprun.engines.evaluation import evaluate_logits, outputs_of
 from mlprun.errors import DataError
-from mlprun.evaluation.decision import best_threshold
+from mlprun.evaluation.decision import best_threshold, softmax
 from mlprun.parts.activations import Identity
 
 if TYPE_CHECKING:
@@ -86,17 +86,11 @@ def _evaluated(
     experiment: Experiment, logits: Mapping[str, Array], rows: Mapping[str, SplitArrays]
 ) -> SplitMetrics:
     """Return the metrics of logits by split, with the threshold that is best on dev if the config says so."""
-    if "dev" in logits:
-        experiment = _decided(experiment, logits["dev"], rows["dev"])
+    if "dev" in logits and experiment.config.decides_on_dev:
+        outputs, dev = outputs_of(experiment, logits["dev"]), rows["dev"]
+        predicted = experiment.predictions(outputs, dev.truth, dev.weights)
+        experiment = replace(experiment, threshold=best_threshold(experiment.config, predicted))
     return {name: evaluate_logits(experiment, values, rows[name]) for name, values in logits.items()}
-
-
-def _decided(experiment: Experiment, logits: Array, dev: SplitArrays) -> Experiment:
-    """Return the experiment with the threshold that is best on dev for the logits, if it is to be chosen."""
-    if not experiment.config.decides_on_dev:
-        return experiment
-    predicted = experiment.predictions(outputs_of(experiment, logits), dev.truth, dev.weights)
-    return replace(experiment, threshold=best_threshold(experiment.config, predicted))
 
 
 def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
@@ -191,18 +185,13 @@ def _logistic(
     steps = int(np.clip(WORK / (2 * rows * width * targets.shape[1]), 1, STEPS))
     for _ in range(steps):
         values = scaled @ weight
-        guess = 1 / (1 + np.exp(-np.clip(values, -500, 500))) if independent else _softmax(values)
+        guess = 1 / (1 + np.exp(-np.clip(values, -500, 500))) if independent else softmax(values)
         change = inverse @ (scaled.T @ (share * (targets - guess)) - penalty[:, None] * weight)
         weight += change
         if np.abs(change).max() < 1e-5:
             break
     slopes = weight[:-1] / np.where(spread > 0, spread, 1)[:, None]
     return slopes, weight[-1] - center @ slopes
-
-
-def _softmax(values: Floats) -> Floats:
-    shifted = np.exp(values - values.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
 
 def boosting(

@@ -110,17 +110,18 @@ def temperature(logits: Array, targets: Array, weights: Floats | None = None) ->
     low, high = (math.log(bound) for bound in BOUNDS)
     for _ in range(STEPS):
         middle = (low + high) / 2
-        if np.average(_expected(scores / math.exp(middle), scores), weights=weights) > observed:
+        expected = (softmax(scores / math.exp(middle)) * scores).sum(axis=1)
+        if np.average(expected, weights=weights) > observed:
             low = middle  # too sure
         else:
             high = middle
     return math.exp((low + high) / 2)
 
 
-def _expected(logits: Floats, values: Floats) -> Floats:
-    """[N] the values [N, K] expected under the softmax of the logits [N, K]."""
+def softmax(logits: Floats) -> Floats:
+    """[N, K] the probabilities of logits [N, K]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray((powers * values).sum(axis=1) / powers.sum(axis=1))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def best_threshold(config: Config, predicted: Predictions) -> float | None:

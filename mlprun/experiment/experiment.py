@@ -257,8 +257,7 @@ class Experiment:
         chosen = np.arange(len(data.inputs)) if indices is None else indices
         inputs = self.inputs(data, chosen)
         targets = self.preprocessing.transform_targets(data, chosen, self.dtype)
-        losses = (self.config.loss, *(part for part in self.config.metrics if isinstance(part, Loss)))
-        encoded, *extra = (_encoded(loss, targets, self.classes, self.dtype) for loss in losses)
+        encoded, *extra = (_encoded(loss, targets, self.classes, self.dtype) for loss in self.config.losses)
         weights = None if data.weights is None else data.weights[chosen]
         return SplitArrays(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]), weights)
 
@@ -421,10 +420,9 @@ def data_key(config: Config, *, ignore_seeds: bool = False) -> tuple[Any, ...]:
         left_out = {name for name, value in part if name == "seed" or isinstance(value, float)} - {"fraction"}
         return part.model_dump_json(exclude=left_out if ignore_seeds else None)
 
-    losses = (config.loss, *(part for part in config.metrics if isinstance(part, Loss)))
     return (
         options(config.dataset),
-        *map(options, losses),
+        *map(options, config.losses),
         config.training.dtype,
         config.architecture.vocabulary,
     )
@@ -446,8 +444,7 @@ def _fitted(config: Config, data: Data, train: Ints) -> Preprocessing:
     if problem is not None:
         raise UsageError("loss", problem)
     fitted = _fitted_columns(config, data, train)
-    losses = (config.loss, *(part for part in config.metrics if isinstance(part, Loss)))
-    if data.classes is None or all(loss.class_weights != "balanced" for loss in losses):
+    if data.classes is None or all(loss.class_weights != "balanced" for loss in config.losses):
         return fitted
     weights = None if data.weights is None else data.weights[train]
     own = balanced_weights(data.targets[train].astype(np.int64), max(2, len(data.classes)), weights)

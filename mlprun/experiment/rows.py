@@ -55,15 +55,15 @@ def read_rows(
     sheet.for_model = True
     _check_columns(sheet, header.names, "the model was trained on", header.names)
     _check_columns(sheet, keep, "its columns are", tuple(sheet.columns))
+    weights, warnings = None, list(header.warnings)
     if targets:
         sheet, left_out = columns.with_targets(sheet, target_names)
-        header.warnings = (*header.warnings, *(f"{source.name}: {one}" for one in left_out))
-    weights = None
-    if targets and weight is not None and weight in sheet.columns:
-        weights = columns.weights(next(sheet.take([weight])), sheet)
-    elif targets and weight is not None:
-        what = f"{source.name}: has no column {shown(weight)} of weights; each row counts once"
-        header.warnings = (*header.warnings, what)
+        warnings += (f"{source.name}: {one}" for one in left_out)
+        if weight is not None and weight in sheet.columns:
+            weights = columns.weights(next(sheet.take([weight])), sheet)
+        elif weight is not None:
+            what = f"has no column {shown(weight)} of weights; each row counts once"
+            warnings.append(f"{source.name}: {what}")
     kept = {name: _labels(sheet.columns[name], sheet).to_list() for name in keep}  # which may be inputs too
     inputs = np.empty((sheet.rows, len(preprocessing.inputs)))
     categories: list[Names | None] = []
@@ -84,9 +84,8 @@ def read_rows(
         imputed=bool(preprocessing.imputed),
     )
     unseen = preprocessing.unseen(data, np.arange(sheet.rows), "rows")
-    return replace(
-        data, warnings=(*header.warnings, *shortened(f"{source.name}: {warning}" for warning in unseen))
-    )
+    warnings += shortened(f"{source.name}: {warning}" for warning in unseen)
+    return replace(data, warnings=tuple(warnings))
 
 
 def _standard_input(options: ReadOptions | None) -> Source:
@@ -142,19 +141,19 @@ def _input(
     if isinstance(series, np.ndarray):
         return series, None
     if seen is None:
-        settled = columns.resolve_column_type(series, sheet, may_be_empty=True)
-        values, known = columns.numbers(settled, sheet), None
+        resolved = columns.resolve_column_type(series, sheet, may_be_empty=True)
+        values, known = columns.numbers(resolved, sheet), None
     else:
-        settled = _labels(series, sheet)
-        forms = {name: _known(name, seen) or name for name in columns.distinct(settled)}
-        labels = settled.replace(forms)
+        resolved = _labels(series, sheet)
+        forms = {name: _known(name, seen) or name for name in columns.distinct(resolved)}
+        labels = resolved.replace(forms)
         known = columns.distinct(labels)
         values = columns.codes(labels, known)
     name = preprocessing.input_names[index]
     if name not in preprocessing.imputed:
         remedy = "the model was trained on complete rows; fill the cell"
-        sheet.refuse(np.isnan(values), settled, remedy)
-    _check_domain(sheet, settled, values, preprocessing.functions.get(name))
+        sheet.refuse(np.isnan(values), resolved, remedy)
+    _check_domain(sheet, resolved, values, preprocessing.functions.get(name))
     return values, known
 
 
@@ -191,10 +190,10 @@ def _targets(sheet: Sheet, preprocessing: Preprocessing) -> Ints | Floats:
     series = list(sheet.take(preprocessing.target_names))
     if preprocessing.classes is not None:
         return _class_ids(sheet, _labels(series[0], sheet), preprocessing.classes)
-    settled = [columns.resolve_column_type(column, sheet) for column in series]
+    resolved = [columns.resolve_column_type(column, sheet) for column in series]
     read = columns.labels if preprocessing.multilabel else columns.numbers
-    values = [read(column, sheet) for column in settled]
-    for column, own in zip(settled, values, strict=True):
+    values = [read(column, sheet) for column in resolved]
+    for column, own in zip(resolved, values, strict=True):
         _check_domain(sheet, column, own, preprocessing.target_functions.get(column.name))
     return np.stack(values, axis=1)
 

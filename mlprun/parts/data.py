@@ -200,7 +200,13 @@ class Operation(Options):
     @classmethod
     def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:
         """What becomes of one column."""
-        return {name: trace if cls.gives is None else trace._replace(type=cls.gives)}
+        names = cls.names(name, *fitted) or trace.names
+        return {name: trace._replace(type=cls.gives or trace.type, names=names)}
+
+    @classmethod
+    def names(cls, name: str, *fitted: Any) -> Names:
+        """The names of the numbers that the cells of one column become; none where they keep theirs."""
+        return ()
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:

@@ -12,7 +12,7 @@ from mlprun.parts.data import Cells, Operation, Trace, Traces
 from mlprun.parts.part import PositiveFloat
 
 if TYPE_CHECKING:
-    from mlprun.parts.data import Floats
+    from mlprun.parts.data import Floats, Names
 
 
 class Indicator(Operation):
@@ -88,7 +88,7 @@ class GroupRare(Operation):
 class Encoder(Operation):
     """Base of what turns a text with K categories into numbers."""
 
-    takes = ("text",)
+    takes, gives = ("text",), "number"
     unseen: ClassVar[str]
     """what any other text becomes"""
 
@@ -111,9 +111,8 @@ class OneHot(Encoder):
         return Cells(own)
 
     @classmethod
-    def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:
-        names = tuple(f"{name}={category}" for category in fitted[0])
-        return {name: trace._replace(type="number", names=names)}
+    def names(cls, name: str, *fitted: Any) -> Names:
+        return tuple(f"{name}={category}" for category in fitted[0])
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:
@@ -132,8 +131,8 @@ class Ordinal(Encoder):
         return Cells(cells.positions(fitted[0]).astype(np.float64))
 
     @classmethod
-    def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:
-        return {name: trace._replace(type="number", names=(f"{name} ordinal",))}
+    def names(cls, name: str, *fitted: Any) -> Names:
+        return (f"{name} ordinal",)
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:
@@ -164,12 +163,11 @@ class TargetEncode(Encoder):
         return Cells(np.array([*means, default])[cells.positions(categories)])  # -1 is the last of them
 
     @classmethod
-    def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:
+    def names(cls, name: str, *fitted: Any) -> Names:
         categories, means, default, labels = fitted
         if len(means) != len(categories) or any(len(row) != len(labels) for row in (*means, default)):
             raise ValueError("means do not fit the categories")
-        names = tuple(f"{name} mean of {label}" for label in labels)
-        return {name: trace._replace(type="number", names=names)}
+        return tuple(f"{name} mean of {label}" for label in labels)
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:
@@ -247,8 +245,8 @@ class Function(Operation):
         return np.asarray(getattr(np, INVERSES[fitted[0]])(values))
 
     @classmethod
-    def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:
-        return {name: trace._replace(names=(f"{name} {fitted[0]}",))}
+    def names(cls, name: str, *fitted: Any) -> Names:
+        return (f"{name} {fitted[0]}",)
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:
@@ -279,8 +277,8 @@ class Quantile(Operation):
         return np.asarray(np.interp(values, np.linspace(0, 1, len(fitted[0])), fitted[0]))
 
     @classmethod
-    def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:
-        return {name: trace._replace(names=(f"{name} quantile",))}
+    def names(cls, name: str, *fitted: Any) -> Names:
+        return (f"{name} quantile",)
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:

@@ -324,6 +324,11 @@ class Config(Options):
         return self.calibrate is not None or isinstance(self.threshold, ThresholdChoice)
 
     @property
+    def losses(self) -> tuple[Loss, ...]:
+        """The loss, and those among the metrics."""
+        return (self.loss, *(part for part in self.metrics if isinstance(part, Loss)))
+
+    @property
     def penalties(self) -> tuple[Penalty, ...]:
         """The penalties whose coefficient is not 0."""
         factors = ((name, factor) for name, factor in self.penalty if factor > 0)

@@ -11,7 +11,6 @@ import torch
 
 from mlprun.experiment import compute_metrics, plain
 from mlprun.experiment.experiment import load_model
-from mlprun.parts.losses import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from mlprun.experiment import Experiment, SplitArrays
     from mlprun.parts.data import Array, Floats
+    from mlprun.parts.losses import Loss
     from mlprun.parts.network import Network
 
 CHUNK = 65_536
@@ -67,8 +67,7 @@ class MetricComputer:
         config = experiment.computed
         self._experiment = experiment
         self._loss, self._plain = config.loss, plain(config.loss).build()
-        extra = (part for part in config.metrics if isinstance(part, Loss))
-        self._means = {part.name: plain(part).build() for part in extra}
+        self._means = {loss.name: plain(loss).build() for loss in config.losses[1:]}
 
     def compute(
         self, network: Network, before: Tensor, rows: SplitTensors, *, tables: bool = False

@@ -102,7 +102,7 @@ def _as_inferred(series: pl.Series, sheet: Sheet, other: str) -> pl.Series:
 
 
 def numbers(series: pl.Series, sheet: Sheet, *, unit: str = "a number") -> Floats:
-    """A settled column as numbers, NaN for missing cells, booleans as 0 and 1.
+    """A resolved column as numbers, NaN for missing cells, booleans as 0 and 1.
 
     Raises DataError for the first cell that is no number or infinite.
     """
@@ -135,7 +135,7 @@ def weights(series: pl.Series, sheet: Sheet) -> Floats:
 
 
 def labels(series: pl.Series, sheet: Sheet) -> Floats:
-    """A settled column of 0 and 1, or of true and false, as numbers; raises DataError for any other cell."""
+    """A resolved column of 0 and 1, or of true and false, as numbers; raises DataError for any other cell."""
     values = numbers(series, sheet, unit="0 or 1")
     sheet.refuse(~np.isin(values, (0, 1)), series, "expected a label: 0 or 1, true or false")
     return values
@@ -193,7 +193,7 @@ def codes(series: pl.Series, names: Names) -> Floats:
 
 
 def texts(series: pl.Series) -> pl.Series:
-    """A settled column as text: whole numbers without a decimal point, booleans as true and false."""
+    """A resolved column as text: whole numbers without a decimal point, booleans as true and false."""
     import polars as pl
 
     if series.dtype.is_float():
@@ -203,7 +203,7 @@ def texts(series: pl.Series) -> pl.Series:
 
 
 def is_few_integers(series: pl.Series) -> bool:
-    """Whether a settled column looks like class labels.
+    """Whether a resolved column looks like class labels.
 
     It does when its numbers are whole, at most 20 different ones, and each stands in two rows on average.
     """
@@ -215,7 +215,7 @@ def is_few_integers(series: pl.Series) -> bool:
 
 
 def classes(series: pl.Series, sheet: Sheet) -> tuple[Ints, Names]:
-    """Class ids and names of a settled column; names are sorted, as numbers where they are numbers."""
+    """Class ids and names of a resolved column; names are sorted, as numbers where they are numbers."""
     import polars as pl
 
     if series.dtype in (pl.String, pl.Boolean):
@@ -231,7 +231,7 @@ def classes(series: pl.Series, sheet: Sheet) -> tuple[Ints, Names]:
 
 
 def ids(series: pl.Series, count: int, sheet: Sheet) -> tuple[Ints, Names]:
-    """Class ids that a settled column holds itself, and the names of all: those of absent ones, too."""
+    """Class ids that a resolved column holds itself, and the names of all: those of absent ones, too."""
     unit = f"a class id from 0 to {count - 1}"
     values = numbers(series, sheet, unit=unit)
     wrong = (values < 0) | (values >= count) | (values != np.floor(values))
@@ -240,7 +240,7 @@ def ids(series: pl.Series, count: int, sheet: Sheet) -> tuple[Ints, Names]:
 
 
 def refuse_non_numbers(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> None:
-    """Raise DataError for the first text in a settled target that is numbers but for a few cells.
+    """Raise DataError for the first text in a resolved target that is numbers but for a few cells.
 
     So it does, unless `other_formats` are classes, for text that is numbers or dates in another format.
     """
@@ -317,20 +317,20 @@ def times(series: pl.Series, sheet: Sheet) -> Floats:
     import polars as pl
 
     is_date = series.dtype in (pl.Date, pl.Datetime)
-    settled = _days(series, sheet) if is_date else resolve_column_type(series, sheet)
-    if settled.dtype == pl.String:
-        settled = _days(settled, sheet)
-    sheet.refuse(settled.is_null(), settled, "a row without a time has no place; fill the cell")
+    resolved = _days(series, sheet) if is_date else resolve_column_type(series, sheet)
+    if resolved.dtype == pl.String:
+        resolved = _days(resolved, sheet)
+    sheet.refuse(resolved.is_null(), resolved, "a row without a time has no place; fill the cell")
     refuse_constant(series, sheet, "expected times that differ")
-    return numbers(settled, sheet, unit="a time")
+    return numbers(resolved, sheet, unit="a time")
 
 
 def groups(series: pl.Series, sheet: Sheet) -> Ints:
     """The group of each row as a number. Raises DataError for a missing cell and for a single group."""
-    settled = texts(resolve_column_type(series, sheet))
-    sheet.refuse(settled.is_null(), settled, "a row without a group has no place; fill the cell")
-    refuse_constant(settled, sheet, "expected several groups")
-    return codes(settled, distinct(settled)).astype(np.int64)
+    resolved = texts(resolve_column_type(series, sheet))
+    sheet.refuse(resolved.is_null(), resolved, "a row without a group has no place; fill the cell")
+    refuse_constant(resolved, sheet, "expected several groups")
+    return codes(resolved, distinct(resolved)).astype(np.int64)
 
 
 def refuse_constant(series: pl.Series, sheet: Sheet, remedy: str, *, noun: str = "column") -> None:
@@ -349,8 +349,8 @@ def with_targets(sheet: Sheet, names: Iterable[str]) -> tuple[Sheet, Names]:
 
     gaps = np.zeros(sheet.rows, bool)
     for name in names:
-        settled = resolve_column_type(sheet.columns[name], sheet, may_be_empty=True)
-        missing = np.flatnonzero(settled.is_null().to_numpy())
+        resolved = resolve_column_type(sheet.columns[name], sheet, may_be_empty=True)
+        missing = np.flatnonzero(resolved.is_null().to_numpy())
         if len(missing) and (sheet.options.missing_target == "refuse" or len(missing) == sheet.rows):
             others = [sheet.find(int(row)) for row in missing[1:4]]
             others += [f"{len(missing) - 4} more rows"] if len(missing) > 4 else []

@@ -305,16 +305,16 @@ class Table(ReadOptions, Dataset):
         """The targets, the names of their classes, whether they are labels, and warnings."""
         import polars as pl
 
-        settled = [self._target(sheet, series) for series in sheet.take(self.targets)]
+        resolved = [self._target(sheet, series) for series in sheet.take(self.targets)]
         if self.classes is not None:
-            return *columns.ids(settled[0], self.classes, sheet), False, ()
-        if len(settled) == 1 and self._are_classes(settled[0], sheet):
-            ids, names = columns.classes(settled[0], sheet)
-            return ids, names, False, columns.has_many_categories(settled[0], "classes", len(names))
-        are_flags = len(settled) > 1 and all(series.dtype == pl.Boolean for series in settled)
+            return *columns.ids(resolved[0], self.classes, sheet), False, ()
+        if len(resolved) == 1 and self._are_classes(resolved[0], sheet):
+            ids, names = columns.classes(resolved[0], sheet)
+            return ids, names, False, columns.has_many_categories(resolved[0], "classes", len(names))
+        are_flags = len(resolved) > 1 and all(series.dtype == pl.Boolean for series in resolved)
         multilabel = self.task == "labels" or (self.task == "auto" and are_flags)
         read = columns.labels if multilabel else self._numbers
-        values = np.stack([read(series, sheet) for series in settled], axis=1)
+        values = np.stack([read(series, sheet) for series in resolved], axis=1)
         return np.ascontiguousarray(values), None, multilabel, ()
 
     def _numbers(self, series: pl.Series, sheet: Sheet) -> Floats:
