@@ -151,14 +151,11 @@ def _imbalance(data: Data) -> tuple[tuple[str, ...], dict[str, Any]]:
 
 
 def data_warnings(data: Data) -> list[str]:
-    """What needs attention: missing cells, copies, features that determine the target, and constants."""
+    """What needs attention: copies, features that determine the target, and constants, a line each."""
     inputs = np.asarray(data.inputs, np.float64)
     targets = np.asarray(data.targets, np.float64).reshape(len(inputs), -1)
-    gaps, lines = np.isnan(inputs), []
-    if gaps.any():
-        cells, verb = plural(int(gaps.sum()), "cell"), "is" if gaps.sum() == 1 else "are"
-        lines.append(f"{cells} {verb} missing, in {plural(int(gaps.any(axis=1).sum()), 'row')}.")
-    rows = np.column_stack([np.where(gaps, np.inf, inputs), targets])
+    lines = []
+    rows = np.column_stack([np.where(np.isnan(inputs), np.inf, inputs), targets])
     copies = len(rows) - len(np.unique(rows, axis=0))
     if copies:
         what = "row is a copy of another" if copies == 1 else "rows are copies of others"
@@ -237,6 +234,7 @@ def _fault(series: pl.Series, sheet: Sheet) -> str | None:
 
 def _about(data: Data, column: str | None) -> list[str]:
     """Describe the table, one sentence per line."""
+    gaps = np.isnan(np.asarray(data.inputs, np.float64))
     kind = "numbers" if data.classes is None else f"{len(data.classes)} classes"
     target = f"target: {', '.join(data.target_names)} ({kind})"
     lines = [f"{len(data.inputs)} rows, {len(data.input_names)} features, {target}."]
@@ -246,4 +244,7 @@ def _about(data: Data, column: str | None) -> list[str]:
         lines.append(f"One-hot encoded: {', '.join(texts)}.")
     if column is not None:
         lines.append(f"Splits are taken from column {column}.")
+    if gaps.any():
+        cells, verb = plural(int(gaps.sum()), "cell"), "is" if gaps.sum() == 1 else "are"
+        lines.append(f"{cells} {verb} missing, in {plural(int(gaps.any(axis=1).sum()), 'row')}.")
     return lines

@@ -25,8 +25,7 @@ def validate_command(
 
     A KEY=VALUE argument overrides a value in all configs. Prints `FILE: ok` for
     each config without problems; problems go to standard error, and so do warnings
-    of a table: missing cells, copies of rows, constants, and features that
-    determine the target.
+    of a table: copies of rows, constants, and features that determine the target.
 
     --json prints {"ok": true | false,
       "configs": [{"config": FILE, "ok": true | false, "problems": [TEXT, ...]}]}
