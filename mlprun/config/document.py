@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 from dataclasses import dataclass, replace
@@ -241,7 +242,10 @@ def _apply(root: Node, override: str, *, section: str, rank: int) -> Node:
     if len(parts) > MAX_DEPTH or len(override) > _MAX_OVERRIDE:
         refuse("is too long; write it in the config file")
     problems: list[ReadProblem] = []
-    value = compose(written, source, problems) if written.strip() else None
+    written = written.strip()
+    if written.startswith((",", "%", "@", "`")):  # YAML has no value that starts with these: it is a text
+        written = json.dumps(written)
+    value = compose(written, source, problems) if written else None
     if problems:
         raise ConfigError([problem.text for problem in problems])
     if value is None:

@@ -22,8 +22,9 @@ _WIDTH: Final = 96
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # where YAML's parsers count a new line
 _PLAIN_STRINGS: Final = frozenset(
     {"split", "init", "best", "penalty", "training", "early_stopping", "checkpoint"}
+    | {"class_weights", "threshold"}
 )
-"""sections in which a plain string does not name a part"""
+"""keys at which a plain string does not name a part"""
 
 
 class ConfigStr(str):
@@ -222,7 +223,7 @@ def _are_different_parts(below: dict[str, Entry], above: dict[str, Entry], key: 
     if "name" not in below or "name" not in above:
         # an `init` without a name has weight and bias, which are no options of one with a name
         return key == "init" and ("name" in below or "name" in above)
-    return below["name"].node.value != above["name"].node.value
+    return key != "" and below["name"].node.value != above["name"].node.value  # a config has a name, too
 
 
 def _split_kinds(split: dict[str, Entry]) -> set[str]:

@@ -170,6 +170,7 @@ class TrainedModel:
         by the engine as the output of a network that ends there.
         """
         whole, found = self.config.architecture, {}
+        loss = self.config.loss.model_copy(update={"class_weights": None})  # units are no classes
         if not isinstance(whole, Mlp):
             return {}
         for number, layer in enumerate(whole.hidden_layers):
@@ -184,7 +185,7 @@ class TrainedModel:
                     "output_activation": layer.activation,
                 }
             )
-            alone = self.config.model_copy(update={"architecture": front})
+            alone = self.config.model_copy(update={"architecture": front, "loss": loss})
             names = Experiment.without_data(alone, self.preprocessing).tensors()
             model = {name: self.model[name] for name in names}
             part = replace(self, config=alone, model=model, decision=None)

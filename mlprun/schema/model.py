@@ -167,9 +167,7 @@ class ThresholdChoice(Options):
 
 
 def _expand_threshold(value: Any) -> Any:
-    """`f1` stands for `{metric: f1}`; an override with a name arrives as the option `name`."""
-    if isinstance(value, Mapping) and "name" in value:
-        value = value["name"]
+    """`f1` stands for `{metric: f1}`."""
     return {"metric": value} if isinstance(value, str) else value
 
 

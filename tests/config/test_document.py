@@ -68,6 +68,11 @@ def test_bases_chain_and_positions_survive(write):
     assert found == ["a.yaml:1:8: x.p: !", "b.yaml:2:8: x.q: !", "c.yaml:2:8: x.r: !", "x.s=4: !"]
 
 
+def test_a_config_has_a_name_of_its_own_on_its_base(write):
+    write("a.yaml", "name: a\nx: {p: 1}\n")
+    assert read(write("b.yaml", "base: a.yaml\nname: b\n")).data == {"name": "b", "x": {"p": 1}}
+
+
 def test_every_part_of_an_override_is_named_with_it(write):
     document = read(write("m.yaml", "a: 1\n"), ["b={c: [1, 2]}"])
     assert document.problem(("b", "c", 0), "wrong") == "b={c: [1, 2]}: b.c.0: wrong"
@@ -107,6 +112,8 @@ def test_every_part_of_an_override_is_named_with_it(write):
             "{split: {dev: {fresh: 9}}}",
             {"split": {"train": 6, "dev": {"fresh": 9}}},
         ),
+        ("{class_weights: balanced}", "{class_weights: {a: 2}}", {"class_weights": {"a": 2}}),
+        ("{threshold: f1}", "{threshold: {costs: 1}}", {"threshold": {"costs": 1}}),
         ("{init: {weight: zeros}}", "{init: xavier}", {"init": "xavier"}),
         ("{init: {weight: zeros}}", "{init: {name: file}}", {"init": {"name": "file"}}),
         ("{init: {name: file}}", "{init: {bias: zeros}}", {"init": {"bias": "zeros"}}),
@@ -122,6 +129,8 @@ def test_a_mapping_merges_unless_it_names_another_part(write, under, over, merge
     ("override", "data"),
     [
         ("x.0.1=9", {"x": ((1, 9), 3), "loss": "bce"}),
+        ("x.1=,", {"x": ((1, 2), ","), "loss": "bce"}),
+        ('x.1=%d."%m"', {"x": ((1, 2), '%d."%m"'), "loss": "bce"}),
         ("x.1={a: b}", {"x": ((1, 2), {"a": "b"}), "loss": "bce"}),
         ("x=[]", {"x": (), "loss": "bce"}),
         ("loss.scale=0.5", {"x": ((1, 2), 3), "loss": {"name": "bce", "scale": 0.5}}),

@@ -15,6 +15,8 @@ from mlprun.figures.landscape import GRID, Path, filter_normalized, train_loss
 from mlprun.figures.units import dead_units, gradients, hidden_outputs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlprun.figures import Chart, RunData
 
 CONFIG: dict[str, Any] = {
@@ -66,6 +68,17 @@ def test_activations_of_hidden_units_are_torchs(deep: RunData, run_data: dict[st
         assert ours
         for name, one in ours.items():
             np.testing.assert_allclose(one, theirs[int(name.removeprefix("layers."))], rtol=1e-5, atol=1e-6)
+
+
+def test_class_weights_are_of_outputs_not_of_hidden_units(tmp_path: Path) -> None:
+    loss = {"name": "cross_entropy", "class_weights": [1, 3]}
+    for engine in ("fused", "torch"):
+        data = mlprun.train({**CONFIG, "loss": loss, "engine": engine}, out=str(tmp_path)).figure_data
+        rows = data.rows("train").inputs
+        for one, theirs in zip(
+            hidden_outputs(data, data.models[6], rows).values(), of_torch(data, 6, rows), strict=False
+        ):
+            np.testing.assert_allclose(one, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_a_map_is_a_units_activation_all_over_the_plane(deep: RunData) -> None:

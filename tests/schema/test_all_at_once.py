@@ -60,12 +60,12 @@ def test_options_beside_a_name_that_resembles_none_are_not_guessed_at(refused: R
 
 def test_bad_overrides_are_told_with_the_problems_of_the_file(refused: Refused) -> None:
     text = "dataset: moons\nloss: bcee\ntraining: {epochs: -1, seed: 1.5}\nsnapshots: [2000]\n"
-    lines = refused(text, "training.epochs=@1", "device=gpu", "foo", "training.epoch=1")
+    lines = refused(text, "training.epochs=*a", "device=gpu", "foo", "training.epoch=1")
     assert [line.partition(": found")[0] for line in lines] == [
         "c.yaml:2:7: loss: unknown loss 'bcee'; did you mean bce?",
         "c.yaml:3:20: training.epochs: must be at least 0, got -1",
         "c.yaml:3:30: training.seed: expected a whole number, got 1.5",
-        "training.epochs=@1: not valid YAML",
+        "training.epochs=*a: no value that ends before this has the anchor &a",
         "device=gpu: expected cpu, cuda, cuda:N (such as cuda:1) or auto, got the string 'gpu'",
         "foo: expected KEY=VALUE such as optimizer.lr=0.1",
         "training.epoch=1: unknown key; did you mean epochs?",

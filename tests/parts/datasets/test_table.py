@@ -426,6 +426,14 @@ def test_cells_that_are_no_weights_are_named(write, cells, message):
             "weight: w, columns: {w: {as: skip}}",
             "columns.w is skipped, but it is named as target, feature or",
         ),
+        (
+            "weight: w, columns: {w: {scale: log}}",
+            "columns.w.scale is of features, and w is none; leave it out",
+        ),
+        (
+            "columns: {y: {scale: log}}",
+            "columns.y.scale is of features, .* none; leave it out, or see target_transform",
+        ),
     ],
 )
 def test_a_weight_has_a_column_of_its_own(write, options, message):
@@ -433,3 +441,9 @@ def test_a_weight_has_a_column_of_its_own(write, options, message):
     config = write(f"dataset: {{name: table, path: t.csv, target: y, {options}}}\n", "c.yaml")
     with pytest.raises(ConfigError, match=message):
         schema.load(config)
+
+
+def test_an_override_takes_the_options_of_a_column_away(write):
+    write(WEIGHTED)
+    config = write("dataset: {name: table, path: t.csv, target: y, columns: {a: {scale: log}}}\n", "c.yaml")
+    assert schema.load(config, ["dataset.columns.a=null"]).dataset.columns == {}

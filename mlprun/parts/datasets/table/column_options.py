@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from mlprun.parts.datasets.table import formats
 from mlprun.parts.part import Options, listed
@@ -22,6 +22,9 @@ STATISTICS = ("refuse", "mean", "median", "most_frequent")
 MOST_CATEGORIES = 10_000
 """categories of a feature that is not one-hot, or of which rare ones are grouped"""
 
+PREPARING = frozenset({"encode", "max_categories", "scale", "missing", "indicator"})
+"""options of what becomes of a feature"""
+
 Reading = Literal["number", "percent", "date", "category", "skip"]
 
 Text = Annotated[str, Field(min_length=1)]
@@ -34,9 +37,7 @@ class ColumnOptions(Options):
     What is fitted is fitted on train rows only.
     """
 
-    stored_if_set: ClassVar[frozenset[str]] = frozenset(
-        {"strip", "format", "encode", "max_categories", "scale", "missing", "indicator"}
-    )
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"strip", "format"}) | PREPARING
 
     reading: Reading | None = Field(
         None,
@@ -54,7 +55,7 @@ class ColumnOptions(Options):
     encode: Literal["onehot", "ordinal", "target"] | None = Field(
         None,
         description="what a category becomes (default: onehot); ordinal: its position when sorted; target: "
-        " the smoothed mean of the target in train rows of the category, of those in other folds for "
+        "the smoothed mean of the target in train rows of the category, of those in other folds for "
         "train rows themselves",
     )
     max_categories: Annotated[int, Field(ge=2, le=MOST_CATEGORIES)] | None = Field(
@@ -188,7 +189,17 @@ class ReadOptions(Options):
         description="impute: replace missing values by the train mean or the most frequent category; "
         "{values: [...], fill: impute}: other cells are missing, too",
     )
-    columns: dict[str, ColumnOptions] = Field({}, description="options of single columns, by name")
+    columns: dict[str, ColumnOptions] = Field(
+        {}, description="options of single columns, by name; null for none"
+    )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _without_null(cls, columns: Any) -> Any:
+        """An override takes the options of a column away by `dataset.columns.city=null`."""
+        if not isinstance(columns, dict):
+            return columns
+        return {name: options for name, options in columns.items() if options is not None}
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Self:

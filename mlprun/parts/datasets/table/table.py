@@ -14,7 +14,7 @@ from mlprun.parts import SPLITS
 from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets.dataset import Dataset, datasets, domain_of, outside_domain, shortened
 from mlprun.parts.datasets.table import columns
-from mlprun.parts.datasets.table.column_options import ReadOptions
+from mlprun.parts.datasets.table.column_options import PREPARING, ReadOptions
 from mlprun.parts.datasets.table.columns import CLASSES
 from mlprun.parts.datasets.table.delimited import repeated
 from mlprun.parts.datasets.table.formats import is_number
@@ -192,6 +192,10 @@ class Table(ReadOptions, Dataset):
         if skipped is not None:
             one = ", ".join(options[:-1]) + f" or {options[-1]}"
             raise ValueError(f"columns.{skipped} is skipped, but it is named as {one}")
+        for name in (*self.targets, *(name for _, name in roles if name not in features)):
+            for option in sorted(PREPARING & self.of(name).model_fields_set):
+                remedy = "leave it out" if option != "scale" else "leave it out, or see target_transform"
+                raise ValueError(f"columns.{name}.{option} is of features, and {name} is none; {remedy}")
         if self.group is not None and self.time is not None:
             raise ValueError("group and time cannot both divide the rows; keep one of them")
         if self.task == "classes" and len(self.targets) > 1:
