@@ -201,7 +201,7 @@ def test_sweeps_are_listed_and_other_commands_point_to_their_own(few, call):
     assert (name, *others[:3]) == ("runs/few-001", "finished", "12", "12")
     (Path(few.path) / "status.json").write_text("{}")
     assert "damaged" in call("ls")[1]
-    for command in ("show", "eval", "resume", "reproduce"):
+    for command in ("show", "resume", "reproduce"):
         code, _, err = call(command, "runs/few-001")
         assert (code, err.count("\n")) == (4, 1)
         assert "is the folder of a sweep, not of a run; see mlprun sweep show runs/few-001" in err

@@ -21,9 +21,7 @@ def test_a_problem_of_some_settings_names_what_they_have_in_common(refused):
     (told,) = refused(
         "grid: {optimizer.name: [sgd, adam], optimizer.momentum: [0, 0.9], optimizer.lr: [1, 2]}"
     )
-    assert told.startswith(
-        "trials.yaml:2:58: optimizer.momentum: unknown key; expected one of name, lr, betas"
-    )
+    assert told.startswith("trials.yaml:2:58: optimizer.momentum: unknown key; expected one of name, lr,")
     assert told.endswith(" (with optimizer.name=adam)")
     (told,) = refused("grid: {dataset.samples: [10, 80, 90], optimizer.lr: [1, 2]}")
     rows = "40 + 20 + 20 = 80 rows, but the data has 10; expected at most 10"

@@ -132,7 +132,8 @@ def test_outputs_in_a_column_never_meet_targets_in_a_row(train: Train) -> None:
 
     values, targets = torch.zeros(6, 1), torch.zeros(6)
     for loss in losses:
-        if loss.model_fields["name"].default in ("cross_entropy", "nll"):
+        one = loss(name=loss.names()[0])
+        if one.takes_ids:
             continue
         with pytest.raises(AssertionError):
-            loss(name=loss.names()[0]).build()(values, targets)
+            one.build()(values, targets)

@@ -114,7 +114,7 @@ def test_schedules(name: str) -> None:
 def test_losses(name: str, reduction: str) -> None:
     generator = np.random.default_rng(0)
     targets: Any = generator.uniform(0.1, 0.9, size=(20, 2)).tolist()
-    if name in ("cross_entropy", "nll", "hinge"):
+    if name in ("cross_entropy", "nll", "hinge", "focal"):
         targets = [row % 3 for row in range(20)]
     elif name == "quantile":
         targets = [row[:1] for row in targets]
