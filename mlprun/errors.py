@@ -108,6 +108,12 @@ class InterruptedRunError(MlprunError):
         self.signal_number = signal_number
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a number of things: `1 step`, `1,000 steps`, `3 classes`."""
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "tch")) else "s"
+    return f"{count:,} {noun}{ending}"
+
+
 def shell_path(path: str | os.PathLike[str]) -> str:
     """Return a path as it can be pasted into a shell: one word, and never an option."""
     text = os.fspath(path)

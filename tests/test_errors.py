@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import mlprun
-from mlprun.errors import command_line, shell_path
+from mlprun.errors import command_line, plural, shell_path
 
 PLAIN = [
     "runs/moons-001",
@@ -62,3 +62,17 @@ def test_no_message_puts_a_value_into_a_command_without_quoting_it():
                 if re.search(r"(\bmlprun (sweep )?(?!list\b)[a-z]+|--out) $", text) and not quoted:
                     bare.append(f"{file.relative_to(folder)}:{node.lineno}")
     assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (1, "step", "1 step"),
+        (1000, "step", "1,000 steps"),
+        (0, "epoch", "0 epochs"),
+        (3, "class", "3 classes"),
+        (2, "batch", "2 batches"),
+    ],
+)
+def test_numbers_of_things_have_their_plural(count: int, noun: str, text: str) -> None:
+    assert plural(count, noun) == text

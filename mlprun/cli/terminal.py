@@ -20,6 +20,7 @@ import typer
 
 from mlprun.config.tree import printable
 from mlprun.errors import FileError
+from mlprun.errors import plural as plural  # noqa: PLC0414 -- for importers of this module
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no progress and messages.")]
 _SHORT, _NARROWEST = 18, 8
@@ -277,11 +278,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def plural(count: int, noun: str, several: str = "") -> str:
-    """Return a number of things: `1 step`, `1,000 steps`."""
-    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

@@ -8,9 +8,9 @@ from typer import Option
 
 from mlprun import api, figures
 from mlprun.cli.options import AllowCode, Configs, Force, Plot, check_writable, save
-from mlprun.cli.terminal import Output, Table, plural
+from mlprun.cli.terminal import Output, Table
 from mlprun.cli.validate import divide
-from mlprun.errors import CheckFailedError, UsageError
+from mlprun.errors import CheckFailedError, UsageError, plural
 
 if TYPE_CHECKING:
     from mlprun.verification.agreement import Difference

@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from mlprun.errors import DeviceError
+from mlprun.errors import DeviceError, plural
 from mlprun.experiment.experiment import torch_threads
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def resolve(name: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = int(name.partition(":")[2] or 0)
     if index >= count:
-        devices = f"this machine has {count} CUDA device{'' if count == 1 else 's'}"
+        devices = f"this machine has {plural(count, 'CUDA device')}"
         raise DeviceError("device", f"{name} is not available: {devices}", "use device: cpu or device: auto")
     return name
 

@@ -16,6 +16,7 @@ from mlprun.engines.evaluation import evaluate_logits, outputs_of
 from mlprun.errors import DataError
 from mlprun.evaluation.decision import best_threshold, softmax
 from mlprun.parts.activations import Identity
+from mlprun.parts.data import Cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -232,9 +233,8 @@ def _raw(data: Data, rows: Ints, known: Sequence[Names | None]) -> Floats:
     for k, names in enumerate(known):
         own = data.categories[k] if data.categories is not None else None
         if names is not None and own is not None and own != names:
-            at = {name: float(position) for position, name in enumerate(names)}
-            places = np.array([*(at.get(name, np.nan) for name in own), np.nan])
-            values[:, k] = places[np.where(np.isnan(values[:, k]), -1, values[:, k]).astype(np.int64)]
+            positions = Cells(values[:, k], own).positions(names)
+            values[:, k] = np.where(positions < 0, np.nan, positions)
     return values
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from mlprun.config.tree import dotted
-from mlprun.errors import DataError, UsageError
+from mlprun.errors import DataError, UsageError, plural
 from mlprun.experiment import fitting
 from mlprun.experiment.preprocessing import plain_preprocessing
 from mlprun.parts import SPLITS
@@ -22,7 +22,7 @@ from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.source import shown
 from mlprun.parts.initial_parameters import initial_parameters
 from mlprun.parts.initializers import LayerInit
-from mlprun.parts.losses import Loss, balanced_weights, plural
+from mlprun.parts.losses import Loss, balanced_weights
 from mlprun.parts.metrics import Metric, Predictions
 from mlprun.parts.splits import Fresh
 from mlprun.parts.torch_random import drawing

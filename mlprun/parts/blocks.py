@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlprun import randomness
-from mlprun.errors import UsageError
+from mlprun.errors import UsageError, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def deal_groups(
     shares = [size / len(groups) for size in (*sizes, len(groups) - sum(sizes))]
     wanted = [part for part, size in enumerate(sizes) if size > 0]
     if count < len(wanted):
-        what = f"{count} group{'s'[: count > 1]} cannot be divided into {len(wanted)} parts"
+        what = f"{plural(count, 'group')} cannot be divided into {len(wanted)} parts"
         raise UsageError("dataset.group", what, "use fewer folds, or leave dev or test without rows")
     tries = max(1, min(PLACED // has.size, ORDERS))
     orders = (randomness.order(seed, purpose, count, step=1 + k).tolist() for k in range(tries))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator
 
-from mlprun.errors import UsageError
+from mlprun.errors import UsageError, plural
 from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, Registry, suggestion
 
 if TYPE_CHECKING:
@@ -200,31 +200,31 @@ class Loss(Part):
 
     def unsupported_class_weights(self, info: DatasetInfo) -> str | None:
         """Why `class_weights` do not fit these targets, ending in what would work, or None."""
-        given, classes = self.class_weights, info.classes
-        if given is None:
+        weights, classes = self.class_weights, info.classes
+        if weights is None:
             return None
         if not self.takes_weights:
             return f"{self.name} takes no weights: its class defines build; define function instead"
         if classes is None:
             return f"class_weights are of classes, and these targets are {describe(info)}; leave them out"
-        if isinstance(given, dict):
-            unknown = next((name for name in given if name not in classes), None)
-            hint = "" if unknown is None else suggestion(unknown, classes[:10])
-            return None if unknown is None else f"there is no class {unknown[:40]!r}; {hint}"
-        expected = max(2, len(classes))
-        if given == "balanced" or len(given) == expected:
+        if isinstance(weights, dict):
+            for name in weights:
+                if name not in classes:
+                    return f"there is no class {name[:40]!r}; {suggestion(name, classes[:10])}"
             return None
-        return (
-            f"{plural(len(given), 'class weight')} for {describe(info)}; give {expected}, one for each class"
-        )
+        expected = max(2, len(classes))
+        if weights == "balanced" or len(weights) == expected:
+            return None
+        what = f"{plural(len(weights), 'class weight')} for {describe(info)}"
+        return f"{what}; give {expected}, one for each class"
 
     def with_class_weights(self, classes: Names | None, balanced: tuple[float, ...] | None) -> Self:
         """The loss with `class_weights` as a list in the order of class ids; `balanced` are such weights."""
-        given = self.class_weights
-        if given is None or isinstance(given, tuple):
+        weights = self.class_weights
+        if weights is None or isinstance(weights, tuple):
             return self
-        weights = balanced if given == "balanced" else tuple(given.get(name, 1.0) for name in classes or ())
-        return self.model_copy(update={"class_weights": weights})
+        own = balanced if weights == "balanced" else tuple(weights.get(name, 1.0) for name in classes or ())
+        return self.model_copy(update={"class_weights": own})
 
     def weight(self, targets: Tensor | Array, weights: Tensor | Array | None = None) -> float:
         """What the mean over encoded targets divides by: the sum of the rows' weights times outputs."""
@@ -249,11 +249,6 @@ def describe(info: DatasetInfo) -> str:
     if info.classes is None:
         return f"{plural(info.targets, info.target_kind[:-1])} per row"
     return plural(len(info.classes), "class")
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 output`, `2 outputs`, `3 classes`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 @losses.register

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from mlprun import files
 from mlprun.config.document import Problem
-from mlprun.errors import FileError
+from mlprun.errors import FileError, plural
 from mlprun.parts import limits
 from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.averages import Swa
@@ -210,8 +210,7 @@ def batch_problem(config: Config, rows: int) -> str | None:
     shortest = rows if size == "full" or size > rows else rows % size or size
     if shortest >= least:
         return None
-    batch = "row" if shortest == 1 else "rows"
-    return f"{rows} train rows leave a batch of {shortest} {batch}, and batch norm needs {least}"
+    return f"{rows} train rows leave a batch of {plural(shortest, 'row')}, and batch norm needs {least}"
 
 
 @reads("snapshots", "training")

@@ -17,7 +17,7 @@ import torch
 from mlprun import schema
 from mlprun.config import document as reading
 from mlprun.engines.torch import TorchEngine
-from mlprun.errors import MlprunError
+from mlprun.errors import MlprunError, plural
 from mlprun.parts.losses import losses as known_losses
 from mlprun.parts.part import Options
 from mlprun.verification.trajectories import in_dtype, train
@@ -97,7 +97,7 @@ def scale_factors(experiment: Experiment) -> dict[float, str]:
         for factor, label in ((value, name), (1 / value, inverse)):
             named.setdefault(factor, []).append(f"{label} ({meaning})")
     named.pop(1.0, None)
-    sizes = f"N = {count} rows of a step, K = {outputs} output{'' if outputs == 1 else 's'}"
+    sizes = f"N = {count} rows of a step, K = {plural(outputs, 'output')}"
     return {factor: f"{' or '.join(names)}, with {sizes}" for factor, names in named.items()}
 
 

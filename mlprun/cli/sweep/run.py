@@ -13,8 +13,8 @@ from mlprun.analysis.statistics import LEVEL, MIN_SAMPLE
 from mlprun.analysis.summary import describe_counts
 from mlprun.cli.options import AllowCode, DryRun, Out, Overrides  # noqa: TC001 -- Typer reads them
 from mlprun.cli.progress import Piece, ProgressReporter, clock
-from mlprun.cli.terminal import Output, Table, duration, plural
-from mlprun.errors import CheckFailedError, DivergedError, command_line, shell_path
+from mlprun.cli.terminal import Output, Table, duration
+from mlprun.errors import CheckFailedError, DivergedError, command_line, plural, shell_path
 from mlprun.sweeps.objective import BAD, LAST, SOUND, test_data_warning
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def plan_summary(plan: Plan, folder: str | None, done: int) -> str:
         f"{plural(count, 'trial')} on the {name} engine" for name, count in document["engines"].items()
     )
     search, estimate = document["search"], document["estimate"]
-    rounds = f", proposed in {plural(search['rounds'], 'batch', 'batches')}" if search else ""
+    rounds = f", proposed in {plural(search['rounds'], 'batch')}" if search else ""
     sizes = [plural(document["trials"], "trial"), plural(document["settings"], "setting")]
     lines = [f"{sizes[0]}: {sizes[1]} × {plural(document['seeds'], 'seed')}{folds}{rounds}"]
     if document["rungs"]:

@@ -10,8 +10,8 @@ from typer import Option
 from mlprun.analysis import columns, report_text
 from mlprun.analysis.summary import describe_counts, summarize
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
-from mlprun.cli.terminal import Output, Table, plural
-from mlprun.errors import command_line, shell_path
+from mlprun.cli.terminal import Output, Table
+from mlprun.errors import command_line, plural, shell_path
 from mlprun.parts.notation import inline
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.objective import APART, LAST, UNSOUND

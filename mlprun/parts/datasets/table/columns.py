@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from mlprun.errors import UsageError
+from mlprun.errors import UsageError, plural
 from mlprun.parts.datasets.table import formats
 from mlprun.parts.datasets.table.formats import kind
 from mlprun.parts.datasets.table.source import Sheet, shown
@@ -365,7 +365,7 @@ def with_targets(sheet: Sheet, names: Iterable[str]) -> tuple[Sheet, Names]:
         raise sheet.source.error("", "has no row with every target", "fill some of them")
     found = {name: series.filter(pl.Series(~gaps)) for name, series in sheet.columns.items()}
     count = sheet.rows - len(kept)
-    warning = f"{count} row{'s'[: count > 1]} without a target {'were' if count > 1 else 'was'} left out"
+    warning = f"{plural(count, 'row')} without a target {'were' if count > 1 else 'was'} left out"
     find = sheet.find
     return replace(sheet, rows=len(kept), columns=found, find=lambda row: find(int(kept[row]))), (warning,)
 
