@@ -29,7 +29,7 @@ FEW_ROWS = 5
 IDENTITY = re.compile(r"(?i:^|[\W_])(?i:id|uid|uuid|guid|idx|index|rowid|row)(?:$|[\W_])|[a-z](?:Id|ID)$")
 """matches names such as id, customer_id, row-index, userId"""
 
-DATES = (None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
+DATES = (None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")
 """formats of dates that are tried; None is ISO 8601"""
 OUTLIER = 10.0
 """interquartile ranges from the median beyond which a cell is extreme"""
@@ -86,7 +86,7 @@ def infer_table(path: str, target: Sequence[str]) -> Inference:
     skipped = [f"Skipped: {fault}." for fault in faults.values()]
     skipped += [f"Skipped column {shown(name)}: looks like a row identifier." for name in ids]
     imbalance, sections = _imbalance(data)
-    if imbalance:
+    if imbalance and data.classes is not None and len(data.classes) == 2:
         options["positive"] = imbalance[0]
     about = [*_about(data, column), *imbalance[1:], *data_warnings(data), *shortened(skipped)]
     return Inference(options, about, [f"{name}: {line}" for name, (line, _) in described.items()], sections)

@@ -90,7 +90,11 @@ def test_each_feature_is_described_and_its_scale_follows_its_values(table):
 
 @pytest.mark.parametrize(
     ("form", "options"),
-    [("2024-03-{:02}", {"as": "date"}), ("{:02}.03.2024", {"as": "date", "format": "%d.%m.%Y"})],
+    [
+        ("2024-03-{:02}", {"as": "date"}),
+        ("{:02}.03.2024", {"as": "date", "format": "%d.%m.%Y"}),
+        ("2024/03/{:02}", {"as": "date", "format": "%Y/%m/%d"}),
+    ],
 )
 def test_dates_are_read_in_their_format(table, form, options):
     rows = "".join(f"{form.format(k)},{k},{k * k % 7 + 0.5}\n" for k in range(1, 29))
@@ -110,6 +114,8 @@ def test_imbalanced_classes_are_weighted_and_the_rare_one_is_positive(table):
     assert "Imbalanced: class 'bad' has 10.0% of the rows; classes are weighted." in found.about
     balanced = "".join(f"{k},{'bad' if k % 4 == 0 else 'good'}\n" for k in range(100))
     assert infer_table(table("a,y\n" + balanced), ["y"]).sections == {}
+    third = rows.replace("bad", "worse", 2)
+    assert "positive" not in infer_table(table("a,y\n" + third), ["y"]).options  # only two classes have one
 
 
 def test_missing_cells_copies_and_leaks_are_reported(table):
