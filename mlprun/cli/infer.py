@@ -12,6 +12,7 @@ from mlprun.errors import DataError, UsageError
 from mlprun.parts import SPLITS
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import Table, columns
+from mlprun.parts.datasets.table.column_options import ReadOptions
 from mlprun.parts.datasets.table.reading import read
 from mlprun.parts.datasets.table.source import Source, shown
 
@@ -31,6 +32,13 @@ IDENTITY = re.compile(r"(?i:^|[\W_])(?i:id|uid|uuid|guid|idx|index|rowid|row)(?:
 
 DATES = (None, "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")
 """formats of dates that are tried; None is ISO 8601"""
+MARKS: tuple[dict[str, str], ...] = (
+    {},
+    {"thousands": ","},
+    {"decimal": ","},
+    {"decimal": ",", "thousands": "."},
+)
+"""separators of decimals and thousands that are tried"""
 OUTLIER = 10.0
 """interquartile ranges from the median beyond which a cell is extreme"""
 SKEW = 2.0
@@ -59,17 +67,17 @@ def infer_table(path: str, target: Sequence[str]) -> Inference:
 
     Raises DataError for a table without usable features, UsageError for a target that is not a column.
     """
-    sheet = read(Source.of(path))
+    options: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target), **_marks(path)}
+    sheet = _sheet(path, options)
     table = sheet.columns
     column = _split_column(table, target)
     candidates = [name for name in table if name and name not in (*target, column)]
     faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet))}
-    dates = {name: how for name in faults if (how := _date(path, target, name)) is not None}
+    dates = {name: how for name in faults if (how := _date({**options, "path": path}, name))}
     faults = {name: fault for name, fault in faults.items() if name not in dates}
     usable = [name for name in candidates if name not in faults] or candidates
     ids = [name for name in usable if name not in dates and _is_identity(table[name], sheet)]
     ids = ids if len(ids) < len(usable) else []
-    options: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target)}
     if column is not None:
         options["split"] = {"column": column}
     options["features"] = tuple(name for name in usable if name not in ids)
@@ -88,17 +96,32 @@ def infer_table(path: str, target: Sequence[str]) -> Inference:
     imbalance, sections = _imbalance(data)
     if imbalance and data.classes is not None and len(data.classes) == 2:
         options["positive"] = imbalance[0]
-    about = [*_about(data, column), *imbalance[1:], *data_warnings(data), *shortened(skipped)]
+    marks = [f"Numbers are read with {name}: {options[name]!r}." for name in MARKS[-1] if name in options]
+    about = [*_about(data, column), *marks, *imbalance[1:], *data_warnings(data), *shortened(skipped)]
     return Inference(options, about, [f"{name}: {line}" for name, (line, _) in described.items()], sections)
 
 
-def _date(path: str, target: Sequence[str], name: str) -> dict[str, Any] | None:
+def _sheet(path: str, options: Mapping[str, Any]) -> Sheet:
+    marks = {name: options[name] for name in ("decimal", "thousands") if name in options}
+    return read(Source.of(path, ReadOptions.model_validate(marks)))
+
+
+def _marks(path: str) -> dict[str, str]:
+    """The separators of decimals and thousands that fit most columns; of equal ones the first."""
+
+    def faults(marks: dict[str, str]) -> int:
+        sheet = _sheet(path, marks)
+        return sum(_fault(series, sheet) is not None for series in sheet.columns.values())
+
+    return min(MARKS, key=faults) if faults(MARKS[0]) else MARKS[0]
+
+
+def _date(table: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     """The options with which a column can be read as dates."""
     for form in DATES:
         options = {"as": "date"} if form is None else {"as": "date", "format": form}
-        table = {"path": path, "target": tuple(target), "features": (name,), "columns": {name: options}}
         try:
-            _load(table)
+            _load({**table, "features": (name,), "columns": {name: options}})
         except (DataError, UsageError):
             continue
         return options

@@ -148,3 +148,22 @@ def test_the_config_of_a_table_trains_as_it_is(table, tmp_path, monkeypatch, rar
     assert main(["init", "--data", "table.csv", "--target", "y"]) == 0
     assert "#   day: date" in (tmp_path / "table.yaml").read_text()
     assert main(["train", "table.yaml", "training.epochs=2", "-q"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "separator", "marks"),
+    [
+        ("{:.2f}", ",", {}),
+        ('"{:,.2f}"', ",", {"thousands": ","}),
+        ("{:.2f}", ";", {}),
+        ("eu{:.2f}", ";", {"decimal": ","}),
+        ("eu{:,.2f}", ";", {"decimal": ",", "thousands": "."}),
+    ],
+)
+def test_separators_of_numbers_are_those_that_fit(table, form, separator, marks):
+    texts = [form.format(1234.5 * k) for k in range(1, 30)]
+    swap = str.maketrans(",.", ".,")
+    texts = [text[2:].translate(swap) if text.startswith("eu") else text for text in texts]
+    rows = "".join(f"{text}{separator}{k * 7 % 29}\n" for k, text in enumerate(texts))
+    options = infer_table(table(f"a{separator}y\n" + rows), ["y"]).options
+    assert {name: options[name] for name in ("decimal", "thousands") if name in options} == marks
