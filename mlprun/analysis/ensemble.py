@@ -15,7 +15,7 @@ from mlprun import evaluation
 from mlprun.analysis.statistics import Interval, sample_stats
 from mlprun.analysis.summary import summarize
 from mlprun.errors import UsageError
-from mlprun.evaluation import PredictionTable, TrainedModel, at_threshold, prediction_table
+from mlprun.evaluation import PredictionTable, TrainedModel, at_threshold, output_columns, prediction_table
 from mlprun.experiment import SPLITS, Experiment
 from mlprun.parts.datasets.dataset import Generated
 from mlprun.parts.metrics import Metric, Predictions, metrics
@@ -121,12 +121,9 @@ class Ensemble:
         together = at_threshold(_mean(members), threshold)
         names = self.models[0].preprocessing.target_names
         table = prediction_table(together, names, data.warnings, data.kept)
-        if together.classes is not None and together.probabilistic:
-            values = np.stack([one.probabilities for one in members])
-        else:
-            values = np.stack([one.outputs for one in members])
+        values = np.stack([output_columns(one, names)[1] for one in members])
         spread = values.std(axis=0, ddof=min(1, len(members) - 1)).tolist()
-        columns = tuple(f"std_{name}" for name in table.columns[-values.shape[2] :])
+        columns = tuple(f"std_{name}" for name in output_columns(together, names)[0])
         rows = [[*row, *more] for row, more in zip(table.rows, spread, strict=True)]
         return replace(table, columns=(*table.columns, *columns), rows=rows)
 

@@ -280,14 +280,10 @@ def _boosted(
         return log_odds
     if link != "identity" or targets.ndim == 1:
         return None
-    kinds = [{"loss": "quantile", "quantile": level} for level in loss.levels]
-    kinds = (
-        kinds or [{"loss": "absolute_error" if loss.name == "mae" else "squared_error"}] * targets.shape[1]
-    )
+    usual: dict[str, Any] = {"loss": "absolute_error" if loss.name == "mae" else "squared_error"}
+    kinds = [{"loss": "quantile", "quantile": level} for level in loss.levels] or [usual] * targets.shape[1]
     models = [
-        HistGradientBoostingRegressor(**kind, **options).fit(
-            features, targets[:, min(k, targets.shape[1] - 1)], sample_weight=weights
-        )
-        for k, kind in enumerate(kinds)
+        HistGradientBoostingRegressor(**kind, **options).fit(features, column, sample_weight=weights)
+        for kind, column in zip(kinds, targets.T, strict=True)
     ]
     return lambda rows: np.stack([model.predict(rows) for model in models], axis=1)

@@ -281,14 +281,14 @@ def cross_fitted(
         table = operation.apply(table) if isinstance(operation, Impute | GroupRare) else table
     for fold in range(FOLDS):
         inside, operations = folds == fold, list[Any](preprocessing.input_operations)
-        for place, operation in enumerate(operations if inside.any() else ()):
+        for index, operation in enumerate(operations if inside.any() else ()):
             if isinstance(operation, TargetEncode):
                 fitted = {}
                 for name, categories in zip(operation.columns, operation.categories, strict=True):
                     positions = table[name].positions(categories)
                     means, default = smoothed_means(positions[~inside], len(categories), targets[~inside])
                     fitted[name] = (categories, _tuples(means), tuple(default), labels)
-                (operations[place],) = TargetEncode.of(fitted)
+                (operations[index],) = TargetEncode.of(fitted)
         yield inside, preprocessing.model_copy(update={"input_operations": tuple(operations)})
 
 

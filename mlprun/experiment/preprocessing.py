@@ -259,8 +259,8 @@ class Preprocessing(Options):
                 count = int(new.sum())
                 named = ", ".join(shown(text) for text in met[:NAMED]) + (", ..." if len(met) > NAMED else "")
                 what = f"{count} of {len(values)} {rows} {'holds' if count == 1 else 'hold'} categories"
-                place = self._encoding_of_unseen(name)
-                yield f"column {shown(name)}: {what} not seen during training ({named}), encoded as {place}"
+                code = self._encoding_of_unseen(name)
+                yield f"column {shown(name)}: {what} not seen during training ({named}), encoded as {code}"
 
     def _encoding_of_unseen(self, name: str) -> str:
         for operation in self.input_operations:

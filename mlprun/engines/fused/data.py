@@ -66,8 +66,8 @@ def target_columns(loss: Loss, rows: SplitArrays, outputs: int) -> tuple[NDArray
     """
     targets, count = rows.targets, len(rows)
     name, options = type(loss).names()[0], dict(loss)
-    given, constants = rows.weights_of(loss), np.zeros(count)
-    weights = np.ones(count) if given is None else given
+    own, constants = rows.weights_of(loss), np.zeros(count)
+    weights = np.ones(count) if own is None else own
     if name == "kl_div":
         columns = targets.astype(np.float64)
         logs = np.log(columns, out=np.zeros_like(columns), where=columns > 0)

@@ -85,13 +85,13 @@ class ColumnOptions(Options):
         says nothing. None if all fit.
         """
         of_text, how = cells == "text", self.missing
-        held = "categories" if of_text else f"{cells}s"
+        kinds = "categories" if of_text else f"{cells}s"
         if self.indicator and (how == "refuse" or (how is None and not imputed)):
             return "indicator", "marks missing cells, which are refused; set missing, such as median"
         if of_text and how in ("mean", "median"):
             return "missing", f"is {how}, and the column has categories; use most_frequent or a text"
         if not of_text and isinstance(how, str) and how not in STATISTICS:
-            return "missing", f"is {how[:40]!r}, and the column has {held}; give a number"
+            return "missing", f"is {how[:40]!r}, and the column has {kinds}; give a number"
         if of_text and self.scale is not None and self.encode != "ordinal":
             what = "is for numbers, and the column has categories"
             return "scale", f"{what}; leave it out, or set encode: ordinal"
@@ -99,7 +99,7 @@ class ColumnOptions(Options):
             return "scale", f"is {self.scale}, and the column has dates; use standard or none"
         for option in () if of_text else ("encode", "max_categories"):
             if getattr(self, option) is not None:
-                what = f"is for categories, and the column has {held}"
+                what = f"is for categories, and the column has {kinds}"
                 return option, f"{what}; set as: category, or leave it out"
         return None
 

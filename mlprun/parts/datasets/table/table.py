@@ -232,11 +232,11 @@ class Table(ReadOptions, Dataset):
         targets, classes, multilabel, has_many_categories = self._targets(sheet)
         inputs, categories, warnings = self._inputs(sheet, features)
         are_symbols = not any(categories) and all(map(_could_be_symbols, inputs.T))
-        held = inputs.astype(np.int64, order="C") if are_symbols else inputs
-        for array in (held, targets):
+        prepared = inputs.astype(np.int64, order="C") if are_symbols else inputs
+        for array in (prepared, targets):
             array.setflags(write=False)
         return Data(
-            inputs=held,
+            inputs=prepared,
             targets=targets,
             input_names=features,
             target_names=self.targets,
