@@ -376,7 +376,8 @@ def prediction_table(
     """For classes the predicted one and, where outputs are probabilities, each class's; else outputs.
 
     The quantile of level 0.1 of `price` is in the column `price_q0.1`; of several labels each is 0 or 1, and
-    their probabilities follow. In front are the columns `kept` of the rows.
+    their probabilities follow. In front are the columns `kept` of the rows; beside a kept `price` the
+    predicted one is `price_predicted`.
     """
     columns, outputs = output_columns(predictions, target_names)
     if predictions.multilabel and predictions.probabilistic:
@@ -386,6 +387,7 @@ def prediction_table(
     beside, labels = kept or {}, _labels(predictions)
     cells = zip(*beside.values(), strict=True) if beside else [()] * len(outputs)
     rows = [[*own, *label, *row] for own, label, row in zip(cells, labels, outputs.tolist(), strict=True)]
+    columns = tuple(f"{name}_predicted" if name in beside else name for name in columns)
     return PredictionTable((*beside, *columns), rows, warnings)
 
 

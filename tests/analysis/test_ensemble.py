@@ -70,10 +70,12 @@ def test_eval_and_predict_take_a_sweep(
     )
     assert call("eval", moons.path, "--fail-under", "test_accuracy=1.01")[0] == 10
     table = tmp_path / "new.csv"
-    table.write_text("id,x1,x2\n007,0.10,0.2\nb,1,-1\n")
+    table.write_text("id,x1,x2,class\n007,0.10,0.2,a\nb,1,-1,b\n")
     lines = call("predict", moons.path, table, "--keep", "id,x1", "--digits", 3)[1].splitlines()
     assert lines[0] == "id,x1,class,p(outer),p(inner),std_p(outer),std_p(inner)"
     assert lines[1].startswith("007,0.10,")
+    head = call("predict", moons.path, table, "--keep", "class")[1].splitlines()[0]
+    assert head.startswith("class,class_predicted,p(outer)")
     ensemble = moons.ensemble()
     each = np.stack([model.predict(model.read_rows(str(table))).probabilities for model in ensemble.models])
     cells = np.array([[float(cell) for cell in line.split(",")[3:]] for line in lines[1:]])
