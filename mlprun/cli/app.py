@@ -1,7 +1,7 @@
 """The `mlprun` command: imports the module of the command that is called, and turns errors into exit codes.
 
-A new command NAME is a function `NAME_command` in a module of this package, listed in `COMMANDS`, or in
-`SWEEP` for a subcommand of `mlprun sweep`.
+A new command NAME is a function `NAME_command` (with _ for -) in a module of this package, listed in
+`COMMANDS`, or in `SWEEP` for a subcommand of `mlprun sweep`.
 """
 
 import gc
@@ -47,6 +47,7 @@ COMMANDS: dict[str, str] = {
     "note": "organize",
     "rm": "organize",
     "validate": "validate",
+    "find-lr": "find_lr",
     "init": "init",
     "list": "list",
     "schema": "schema",
@@ -130,8 +131,9 @@ class LazyGroup(LightParameters, TyperGroup):
 def _summary(module: str, name: str) -> str:
     """The first line of the docstring of a command's function, read from the source."""
     source = pkgutil.get_data("mlprun.cli", f"{module.replace('.', '/')}.py") or b""
-    found = re.search(rf'^def {name}_command\(.*?"""(.*?)["\n]', source.decode(), re.DOTALL | re.MULTILINE)
-    assert found is not None, f"{module} lacks {name}_command with a docstring"
+    function = f"{name.replace('-', '_')}_command"
+    found = re.search(rf'^def {function}\(.*?"""(.*?)["\n]', source.decode(), re.DOTALL | re.MULTILINE)
+    assert found is not None, f"{module} lacks {function} with a docstring"
     return found[1]
 
 
@@ -139,7 +141,7 @@ def _load(module: str, name: str) -> Any:
     """Import a command's module and make its function a Typer command."""
     path = f"mlprun.cli.{module}"
     with nullcontext() if path in sys.modules else quick_imports():
-        function = getattr(importlib.import_module(path), f"{name}_command")
+        function = getattr(importlib.import_module(path), f"{name.replace('-', '_')}_command")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     # each paragraph after \b keeps its line breaks, so that examples and tables keep their layout
     text = "\b\n" + inspect.cleandoc(function.__doc__).replace("\n\n", "\n\n\b\n")
