@@ -156,7 +156,7 @@ def test_new_rows_say_which_categories_are_new_and_which_cells_cannot_be_read(fo
         ),
         ({"columns": {"size": {"max_categories": 1}}}, "mse", 2, "dataset.columns.size.max_categories: "),
         (
-            {"target": "kind"},
+            {"target": "kind", "columns": {name: one for name, one in COLUMNS.items() if name != "kind"}},
             "cross_entropy",
             2,
             "target_transform: is of numbers and these",
