@@ -7,9 +7,9 @@ from typing import Annotated
 import numpy as np
 from typer import Option
 
-from mlprun import api, files, schema
+from mlprun import api, figures, files, schema
 from mlprun.analysis.rate_range import run_range_test
-from mlprun.cli.options import AllowCode, ConfigPath, Overrides
+from mlprun.cli.options import AllowCode, ConfigPath, Force, Overrides, Plot, check_writable, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import UsageError
 
@@ -22,14 +22,16 @@ def find_lr_command(
     end: Annotated[float, Option("--to", help="Highest learning rate.")] = 10.0,
     epochs: Annotated[int, Option(min=10, help="Epochs, each at a higher learning rate.")] = 100,
     seeds: Annotated[int, Option(min=1, help="Seeds, from training.seed on.")] = 5,
+    plot: Plot = None,
     should_write: Annotated[bool, Option("--write", help="Set optimizer.lr in the config file.")] = False,
+    force: Force = False,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
     """Suggest a learning rate by a range test over several seeds.
 
     mlprun find-lr configs/moons.yaml
-    mlprun find-lr configs/moons.yaml optimizer.name=sgd
+    mlprun find-lr configs/moons.yaml optimizer.name=sgd --plot lr.png
     mlprun find-lr my.yaml --write
 
     Trains while the learning rate rises exponentially, without early stopping, and
@@ -48,6 +50,9 @@ def find_lr_command(
     """
     if not 0 < start < end < math.inf:
         raise UsageError("--from", f"{start:g} to {end:g} does not rise", "use such as --from 1e-6 --to 10")
+    if plot is not None:
+        form = figures.format_of(plot)
+        check_writable(plot, force=force)
     loaded = api.load_config(config, *(overrides or ()), allow_code=allow_code)
     found = run_range_test(loaded, start, end, epochs=epochs, seeds=seeds)
     points = found.points
@@ -62,6 +67,9 @@ def find_lr_command(
         output.result(Table(("point", "learning rate"), list(points.items()), title))
     if points["minimum"] == end:
         output.warn(f"the loss still falls at {end:g}; raise --to")
+    if plot is not None:
+        save(plot, figures.encode(figures.rate_range_chart(loaded.name, found), form), force=force)
+        output.message(f"curves drawn in {plot}")
     if should_write and suggestion is not None:
         write_rate(config, suggestion)
         output.message(f"optimizer.lr is {suggestion:g} in {config}")

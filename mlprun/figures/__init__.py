@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlprun.figures.chart import Axis, Bars, Chart, Line, Panel, Points
-    from mlprun.figures.curves import OVERLAYS, agreement, overlay
+    from mlprun.figures.curves import OVERLAYS, agreement, overlay, rate_range_chart
     from mlprun.figures.explanation import dependence_chart, importance_chart
     from mlprun.figures.figure import Figure, RunFigure, SweepFigure
     from mlprun.figures.parts import activation_grid, dataset_chart
@@ -58,6 +58,7 @@ __all__ = [
     "importance_chart",
     "make",
     "overlay",
+    "rate_range_chart",
     "run_figures",
     "save",
     "sweep_figures",
@@ -66,7 +67,7 @@ __all__ = [
 
 _MODULES = {
     "chart": ("Axis", "Bars", "Chart", "Line", "Panel", "Points"),
-    "curves": ("OVERLAYS", "agreement", "overlay"),
+    "curves": ("OVERLAYS", "agreement", "overlay", "rate_range_chart"),
     "explanation": ("dependence_chart", "importance_chart"),
     "figure": ("Figure", "RunFigure", "SweepFigure"),
     "parts": ("activation_grid", "dataset_chart"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlprun.analysis.rate_range import RangeTest
     from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
     from mlprun.schema import Config
@@ -239,6 +240,20 @@ def overlay(runs: Sequence[RunData], kind: str = "loss") -> Chart:
         panels.append(Panel(tuple(lines), EPOCHS, Axis(name, scale), split))
     details = (differ, not_shown(list(curves)[PANELS:]))
     return chart.grid_of(f"{kind.capitalize()} of {len(runs)} runs", details, panels, columns=2, height=2.6)
+
+
+def rate_range_chart(name: str, found: RangeTest) -> Chart:
+    """The train loss of each seed and their smoothed mean against the learning rate."""
+    smoothed = np.exp(found.smoothed)
+    drawable = np.where(chart.is_drawable(found.losses), found.losses, np.nan)
+    marks: list[Mark] = [Line(found.rates, drawable, "one seed", style.GREY, width=0.6, opacity=0.6)]
+    marks.append(Line(found.rates[: len(smoothed)], smoothed, "smoothed mean", style.BLUE, width=2.0))
+    if suggestion := found.points["suggestion"]:
+        marks.append(chart.vertical(suggestion, label=f"suggestion: {suggestion:g}"))
+    # a loss that explodes would flatten the rest
+    limits = (None, smoothed[0] * 4) if len(smoothed) else None
+    panel = Panel(tuple(marks), Axis("learning rate", "log"), Axis("train loss", "log", limits))
+    return Chart(f"Learning-rate range test: {name}", (), (panel,))
 
 
 def _columns(run: RunData, kind: str) -> list[str]:

@@ -12,6 +12,7 @@ import mlprun
 from mlprun import api
 from mlprun.analysis.rate_range import RangeTest
 from mlprun.cli import main
+from mlprun.figures import rate_range_chart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,9 @@ def test_the_minimum_is_that_of_the_running_median_until_the_first_seed_diverges
     median = [np.median(np.r_[0, 0, log[:10], 0, 0][row : row + 5]) for row in range(10)]
     np.testing.assert_allclose(test.smoothed, median, atol=1e-12)
     assert test.points == pytest.approx({"steepest": 1e-3, "minimum": 1e0, "suggestion": 0.1}, rel=1e-9)
+    lines = rate_range_chart("moons", test).marks()
+    assert [len(line.x) for line in lines] == [12, 10, 2]
+    np.testing.assert_array_equal(lines[0].y, losses)
     for none in (np.sort(losses), np.full((2, 12), np.nan)):
         assert set(RangeTest(test.rates, none).points.values()) == {None}
 
@@ -81,13 +85,14 @@ def test_the_minimum_is_that_of_the_running_median_until_the_first_seed_diverges
 def test_write_changes_one_number_and_keeps_the_rest(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["find-lr", str(config), "--seeds", "1", "--epochs", "20", "--write"]
+    arguments = ["find-lr", str(config), "--seeds", "1", "--epochs", "20", "--write", "--plot", "lr.png"]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
     rate = out.split()[-1]
     assert config.read_text() == CONFIG.replace("lr: 0.5,", f"lr: {rate},")
     assert api.load_config(config).optimizer.lr == float(rate)
     assert f"optimizer.lr is {rate} in {config}" in err
+    assert (config.parent / "lr.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "{name: sgd}", "{name: sgd, lr: &rate 0.5}"])
