@@ -54,7 +54,7 @@ def eval_command(
     mlprun eval runs/wine-001 --data new.csv --fail-under data_accuracy=0.9
     mlprun eval runs/moons-001 --fail-over test_loss=0.3
     mlprun eval runs/table-001 --baselines boosting
-    mlprun eval runs/moons-sweep-001       the ensemble of a sweep's trials
+    mlprun eval runs/moons-seeds-001       the ensemble of a sweep's trials
 
     Needs only the checkpoint for generated and bundled data; a table is read
     again from the path in the config, or from --data. --baselines boosting fits
@@ -84,6 +84,10 @@ def eval_command(
         raise UsageError("--split", "cannot be combined with --data, which has no splits", "omit --split")
     bounds = [(UNDER, text) for text in fail_under or ()] + [(OVER, text) for text in fail_over or ()]
     if _is_sweep(checkpoint, setting):
+        if baselines is not None:
+            raise UsageError(
+                "--baselines", f"is for a single run, and {checkpoint} is a sweep", "leave it out"
+            )
         ensemble = api.load_sweep(checkpoint).ensemble(setting, device=device, allow_code=allow_code)
         _eval_ensemble(ensemble, selected, data, bounds, output)
         return
@@ -199,7 +203,7 @@ def predict_command(
 
     mlprun predict runs/wine-001 new.csv > predicted.csv
     cat new.csv | mlprun predict runs/wine-001 - --keep id,name --digits 4
-    mlprun predict runs/wine-sweep-001 new.csv
+    mlprun predict runs/wine-seeds-001 new.csv
 
     The table must have the columns that the network was trained on, in any
     order; other columns are ignored. The CSV has `class` and the probability of

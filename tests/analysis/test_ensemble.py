@@ -111,6 +111,8 @@ def test_a_setting_without_trials_and_a_run_with_a_setting_are_refused(
 ) -> None:
     status, _, said = call("eval", moons.path, "--setting", 9)
     assert (status, "setting 9 has no trial that finished" in said) == (2, True)
+    status, _, said = call("eval", moons.path, "--baselines", "boosting")
+    assert (status, "--baselines: is for a single run" in said) == (2, True)
     run = mlprun.train({**MOONS, "training": {"epochs": 1}}, out=str(tmp_path))
     assert "is not a sweep" in call("eval", run.path, "--setting", 1)[2]
 
