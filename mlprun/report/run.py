@@ -107,7 +107,7 @@ def comparison_report(folders: Sequence[RunFolder], *, allow_code: bool = False)
     labels = run_labels([source.data for source in sources])
     by_name = dict(zip(labels, sources, strict=True))
     verdicts = table(["run", "verdict"], [(name, one.diagnosis.verdict) for name, one in by_name.items()])
-    own = {name: _own_settings(one) for name, one in by_name.items()}
+    own = {name: own_settings(one) for name, one in by_name.items()}
     paths = dict.fromkeys(path for settings in own.values() for path in settings)
     rows = [(path, *(own[name].get(path, "default") for name in labels)) for path in paths]
     rows = [row for row in rows if len(set(row[1:])) > 1]
@@ -131,6 +131,13 @@ def _charts(data: RunData, kinds: Sequence[str]) -> list[Markup]:
 
 
 def _lead(source: RunSource) -> Markup:
+    warnings = [element("p", f"Warning: {warning}", class_="soft") for warning in source.data.warnings]
+    verdict = element("p", source.diagnosis.verdict, class_="verdict")
+    return join(verdict, warnings, facts(main_facts(source)))
+
+
+def main_facts(source: RunSource) -> dict[str, str]:
+    """What was trained, on what and how, in a few words each."""
     config, status, data = source.data.config, source.status, source.data
     layers = data.trained.alone.layers()
     sizes = [layer.shape[-1] for layer in layers if layer.kind.startswith("linear")]
@@ -140,7 +147,7 @@ def _lead(source: RunSource) -> Markup:
     ended = (
         f"{status.state}, {status.epochs:,} of {config.training.epochs:,} epochs in {status.seconds:.2f} s"
     )
-    listed = {
+    return {
         "Data": f"{config.dataset.name}: {rows} rows"
         if rows
         else f"{config.dataset.name}, whose rows are gone",
@@ -149,8 +156,6 @@ def _lead(source: RunSource) -> Markup:
         "Loss and optimizer": f"{config.loss.names()[0]}, {optimizer}",
         "Training": ended,
     }
-    warnings = [element("p", f"Warning: {warning}", class_="soft") for warning in data.warnings]
-    return join(element("p", source.diagnosis.verdict, class_="verdict"), warnings, facts(listed))
 
 
 def _diagnosis(source: RunSource) -> Section | None:
@@ -169,7 +174,15 @@ def _diagnosis(source: RunSource) -> Section | None:
 
 
 def _result(sources: Mapping[str, RunSource]) -> Markup | None:
-    """Rows for the best and the last epoch of each run and for each baseline, a column for each split."""
+    head, rows, caption = result_rows(sources)
+    return table(head, rows, caption=caption, numeric=range(2, len(head))) if rows else None
+
+
+def result_rows(sources: Mapping[str, RunSource]) -> tuple[list[str], list[list[str]], str]:
+    """Head, rows and caption: rows for the best and last epoch of each run and for each baseline.
+
+    There is a column for each split. Before the first evaluation there are no rows.
+    """
     found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     for name, source in sources.items():
         metrics, best = source.status.figures, source.status.figures.get("best")
@@ -186,8 +199,6 @@ def _result(sources: Mapping[str, RunSource]) -> Markup | None:
         for k, name in enumerate(sorted(names, key=lambda name: (name != "loss", name))):
             values = [metric_text(values.get(name)) for values in columns]
             rows.append(["" if k else label, label_of(name), *values])
-    if not rows:
-        return None
     head = ["model", "metric", *splits]
     first = next(iter(sources.values()))
     positive, decision = (
@@ -201,8 +212,7 @@ def _result(sources: Mapping[str, RunSource]) -> Markup | None:
     if first.data.loss_targets:
         texts.append(f"losses are of {first.data.loss_targets}, other metrics in the target's units")
     caption = "; ".join(texts)
-    caption = caption[:1].upper() + caption[1:]
-    return table(head, rows, caption=caption, numeric=range(2, len(head)))
+    return head, rows, caption[:1].upper() + caption[1:]
 
 
 def _targets(source: RunSource) -> Markup | None:
@@ -234,12 +244,19 @@ def metric_text(value: Any) -> str:
     return style.format_mathtext(f"{value:.{digits}f}") if is_plain else style.number(value)
 
 
-def _network(data: RunData) -> Section | None:
-    rows = [
+LAYER_HEAD = ("layer", "kind", "output", "parameters")
+
+
+def layer_rows(data: RunData) -> list[tuple[str, ...]]:
+    """A row for each layer of the network, under `LAYER_HEAD`."""
+    return [
         (one.name, one.kind.replace("->", "→"), "×".join(map(str, one.shape)), f"{one.parameters:,}")
         for one in data.trained.alone.layers()
     ]
-    listed = table(["layer", "kind", "output", "parameters"], rows, numeric=(2, 3))
+
+
+def _network(data: RunData) -> Section | None:
+    listed = table(LAYER_HEAD, layer_rows(data), numeric=(2, 3))
     shown = {*CURVES, *RESULTS, *NETWORK, *LEFT_OUT}
     more = _charts(data, [name for part in figures.run_figures if (name := part.names()[0]) not in shown])
     folded = element("details", element("summary", "More figures"), element("div", more, class_="figures"))
@@ -249,17 +266,26 @@ def _network(data: RunData) -> Section | None:
 # --- data
 
 
+ROWS_GONE = "The rows are gone, or no longer those that it was trained on."
+
+
+def count_rows(source: RunSource) -> list[tuple[str, ...]]:
+    """The rows of each split, first those of each class."""
+    data, splits = source.data, source.counts
+    rows = [("all", *(f"{count:,}" for count in splits.values()))]
+    if data.classes is None:
+        return rows
+    truth = [np.asarray(data.rows(split).truth, np.int64) for split in splits]
+    counts = np.array([np.bincount(one, minlength=len(data.classes)) for one in truth]).T
+    named = zip(data.classes, counts, strict=False)
+    return [(style.name(name, 60), *(f"{one:,}" for one in row)) for name, row in named] + rows
+
+
 def _data(source: RunSource) -> Section | None:
     data, splits = source.data, source.counts
     if not splits:
-        return section("Data", element("p", "The rows are gone, or no longer those that it was trained on."))
-    rows = [("all", *(f"{count:,}" for count in splits.values()))]
-    if data.classes is not None:
-        truth = [np.asarray(data.rows(split).truth, np.int64) for split in splits]
-        counts = np.array([np.bincount(one, minlength=len(data.classes)) for one in truth]).T
-        named = zip(data.classes, counts, strict=False)
-        rows = [(style.name(name, 60), *(f"{one:,}" for one in row)) for name, row in named] + rows
-    tables = [table(["rows", *splits], rows, numeric=range(1, 4))]
+        return section("Data", element("p", ROWS_GONE))
+    tables = [table(["rows", *splits], count_rows(source), numeric=range(1, 4))]
     if not data.has_tokens and data.preprocessing.width <= COLUMNS:
         statistics = (np.min, np.median, np.max, np.std)
         rows = [
@@ -318,7 +344,7 @@ def _predict(source: RunSource) -> Section | None:
 # --- config and environment
 
 
-def _own_settings(source: RunSource) -> dict[str, str]:
+def own_settings(source: RunSource) -> dict[str, str]:
     """The settings by dotted path without which the config would mean something else."""
     config, where = source.data.config, source.folder.path
     stored, info = schema.dump(config, where), None
@@ -354,7 +380,7 @@ def _leaves(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tu
 
 
 def _config(source: RunSource) -> Section | None:
-    own = _own_settings(source)
+    own = own_settings(source)
     rows = [(path, element("code", value)) for path, value in own.items()]
     lines = [
         join(element("mark", f"{path}: {value}") if path in own else f"{path}: {value}", "\n")
@@ -365,15 +391,20 @@ def _config(source: RunSource) -> Section | None:
     return section("Config", table(["setting", "value"], rows, caption="Non-default values"), full)
 
 
-def _environment(source: RunSource) -> Section | None:
-    record, path = metadata.record_of(source.folder), source.folder.path
-    groups = (record.get(name) for name in ("platform", "cpu", "git", "versions"))
-    platform, cpu, git, versions = (one if isinstance(one, dict) else {} for one in groups)
-    commands = {
+def commands(path: str) -> dict[str, str]:
+    """Commands for a run with their purposes."""
+    return {
         command_line("reproduce", path): "train it again and compare every digit",
         command_line("predict", path, "NEW.csv"): "predictions for new rows",
         command_line("train", os.path.join(path, "config.yaml")): "a new run with the same config",
     }
+
+
+def environment_rows(folder: RunFolder) -> list[tuple[str, str]]:
+    """Where and with what a run was trained."""
+    record = metadata.record_of(folder)
+    groups = (record.get(name) for name in ("platform", "cpu", "git", "versions"))
+    platform, cpu, git, versions = (one if isinstance(one, dict) else {} for one in groups)
     listed = {
         "engine": f"{record.get('engine')} ({record.get('engine_reason')})",
         **{name: record.get(name) for name in ("device", "threads")},
@@ -384,9 +415,13 @@ def _environment(source: RunSource) -> Section | None:
         "data digest": record.get("data_digest"),
         "versions": ", ".join(f"{name} {one}" for name, one in versions.items()),
     }
-    rows = [(name, str(value)) for name, value in listed.items() if value is not None]
+    return [(name, str(value)) for name, value in listed.items() if value is not None]
+
+
+def _environment(source: RunSource) -> Section | None:
+    purposes = commands(source.folder.path).items()
     return section(
         "Reproduce",
-        table(["command", "purpose"], [(element("code", one), what) for one, what in commands.items()]),
-        table(["environment", "value"], rows),
+        table(["command", "purpose"], [(element("code", one), what) for one, what in purposes]),
+        table(["environment", "value"], environment_rows(source.folder)),
     )
