@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlprun.analysis import columns, report_text, significance
+from mlprun.analysis import report_text, significance
 from mlprun.errors import UsageError
 from mlprun.parts.part import suggestion
 from mlprun.sweeps.objective import mean
@@ -128,7 +128,7 @@ def _with_best(summary: Summary) -> list[tuple[ConfigurationSummary, Configurati
 
 def _group(summary: Summary, line: ConfigurationSummary, metric: str) -> Group:
     number = line.setting.id
-    name = columns.configuration_label(summary.description.parameters, line.setting.values)
+    name = report_text.configuration_label(summary.description.parameters, line.setting.values)
     return Group(number, name, f"{number}: {name}", _values(line, metric))
 
 
@@ -142,7 +142,7 @@ def compare_values(summary: Summary, parameter: str) -> list[Pair]:
     Raises UsageError for a parameter that does not vary and where no two configurations differ in it alone.
     """
     path = path_of(summary, parameter)
-    name = columns.short_names(summary.description.parameters)[path]
+    name = report_text.short_names(summary.description.parameters)[path]
     by_value = group_by_value(summary.lines, path)
     selected = [
         (first, second)
@@ -162,7 +162,7 @@ def compare_values(summary: Summary, parameter: str) -> list[Pair]:
                 {others: _values(side[others], metric) for others in shared} for side in sides
             ]
             pooled = pool_by_seed(by_seed)
-            labels = [f"{name}={columns.format_value(json.loads(value))}" for value in values]
+            labels = [f"{name}={report_text.format_value(json.loads(value))}" for value in values]
             one, two = (
                 Group(json.loads(value), label, label, means)
                 for value, label, means in zip(values, labels, pooled.means, strict=True)
@@ -217,7 +217,7 @@ def path_of(summary: Summary, parameter: str) -> str:
         return parameter if parameter in matches else matches[0]
     if matches:
         raise UsageError("--by", f"{parameter} may be {' or '.join(matches)}", "name one of them")
-    names = [*columns.short_names(paths).values(), *paths]
+    names = [*report_text.short_names(paths).values(), *paths]
     raise UsageError("--by", f"{parameter} is no parameter of this sweep", suggestion(parameter, names))
 
 
@@ -237,7 +237,7 @@ def has_many_values(summary: Summary, parameter: str) -> bool:
 def correlate(summary: Summary, parameter: str) -> list[Correlation]:
     """Correlate a parameter with the metric and, where the sweep defines it, with the success rate."""
     path = path_of(summary, parameter)
-    name = columns.short_names(summary.description.parameters)[path]
+    name = report_text.short_names(summary.description.parameters)[path]
     metrics = [summary.column, *([SUCCESS] if summary.description.success is not None else [])]
     results = []
     for metric in metrics:

@@ -1,15 +1,17 @@
-"""Statistics as sentences and short texts, which claim no more than the data supports."""
+"""Statistics as sentences, which claim no more than the data supports, and short names of parameters."""
 
 from __future__ import annotations
 
+import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 from mlprun.analysis.statistics import LEVEL, MIN_SAMPLE
 from mlprun.sweeps.objective import SOUND, test_data_warning
+from mlprun.sweeps.schema import TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlprun.analysis.significance import Comparison, Spearman
     from mlprun.analysis.statistics import Interval, SuccessRate
@@ -19,6 +21,9 @@ FEW = 5
 """Seeds; a result from fewer is introduced as unreliable."""
 FEWEST_OF_MEDIAN = 6
 """seeds of an interval of a median, at least"""
+_COLUMNS = ("setting", "n", "mean", "std", "median", "success", "pruned at", "best", "trial", "epoch", "rows")
+_TAKEN = frozenset(("name", "seed", "fold", "status", *_COLUMNS, *get_args(TrialStatus)))
+"""Endings of paths that say nothing by themselves, or are the names of columns beside them."""
 
 
 def interval_text(interval: Interval | None) -> str:
@@ -175,3 +180,35 @@ def _interval_notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> 
     if any(0 < line.stats.n < least for line in shown):
         what = "median" if summary.aggregate == "median" else "mean"
         yield f"an interval of the {what} requires at least {least} seeds"
+
+
+# --- names of parameters
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """The shortest unambiguous ending of each dotted path: `lr` for optimizer.lr.
+
+    No other path ends so, nor is a column of a table called so; `optimizer.name` is not called `name`.
+    """
+
+    def is_fitting(path: str, ending: str) -> bool:
+        others = (f".{other}" for other in paths if other != path)
+        return ending not in _TAKEN and not any(other.endswith(f".{ending}") for other in others)
+
+    names = {}
+    for path in paths:
+        keys = path.split(".")
+        endings = (".".join(keys[start:]) for start in range(len(keys) - 1, 0, -1))
+        names[path] = next((one for one in endings if is_fitting(path, one)), path)
+    return names
+
+
+def configuration_label(parameters: Sequence[str], values: Mapping[str, Any]) -> str:
+    """A configuration in one line, such as `hidden=[4] lr=0.1`."""
+    names = short_names(parameters)
+    return " ".join(f"{names.get(path, path)}={format_value(value)}" for path, value in values.items())
+
+
+def format_value(value: Any) -> str:
+    """A parameter's value as JSON, a number with the four digits that tables show."""
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)

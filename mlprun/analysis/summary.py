@@ -14,9 +14,20 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from mlprun.analysis import columns
 from mlprun.analysis.statistics import sample_stats, success_rate
-from mlprun.sweeps.objective import SOUND, by_seed, count_seeds, outcomes_of, score, value_of, values_by_seed
+from mlprun.errors import UsageError
+from mlprun.parts.metrics import metrics
+from mlprun.parts.part import suggestion
+from mlprun.sweeps.objective import (
+    LAST,
+    SOUND,
+    by_seed,
+    count_seeds,
+    outcomes_of,
+    score,
+    value_of,
+    values_by_seed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -94,8 +105,8 @@ def summarize(results: Results, *, metric: str | None = None, of: str = "best") 
     """
     with results.snapshot():
         description = results.description
-        column = columns.column_of(description, metric, of)
-        direction = columns.direction_of(description, column)
+        column = column_of(description, metric, of)
+        direction = direction_of(description, column)
         aggregate = str(description.objective.get("aggregate", "mean"))
         if metric is not None and aggregate == "success":
             aggregate = "mean"
@@ -111,6 +122,29 @@ def summarize(results: Results, *, metric: str | None = None, of: str = "best") 
         lines += [_summarized(setting, (), description, by) for setting in settings.values()]
         lines.sort(key=lambda line: line.sort_key(aggregate))
         return Summary(description, column, direction, aggregate, lines, dict(results.counts()))
+
+
+def column_of(description: Description, metric: str | None, of: str) -> str:
+    """The column of a metric, by default the objective's; `of` is best or last.
+
+    Raises UsageError for a metric that the sweep does not have.
+    """
+    names = [name for name in description.figures if not name.startswith(LAST)]
+    unseen = next((name for name in ("dev_loss", "test_loss") if name in names), names[0])
+    plain = metric or str(description.objective.get("metric") or unseen)
+    column = plain if of == "best" or plain.startswith(LAST) else LAST + plain
+    if column in description.figures:
+        return column
+    raise UsageError(plain, "is no metric of this sweep", suggestion(plain, names))
+
+
+def direction_of(description: Description, column: str) -> str:
+    """Which values of a metric are better: `min` or `max`."""
+    plain = column.removeprefix(LAST)
+    if plain == description.objective.get("metric") and description.objective.get("mode"):
+        return str(description.objective["mode"])
+    name = plain.partition("_")[2]
+    return metrics[name].mode if name in metrics else "min"
 
 
 def describe_counts(counts: Mapping[Any, int], statuses: Iterable[str]) -> list[str]:

@@ -22,8 +22,7 @@ from mlprun.config.document import from_mapping
 from mlprun.config.tree import printable
 from mlprun.errors import ConfigError, UsageError, command_line
 from mlprun.parts.datasets import datasets
-from mlprun.parts.notation import inline
-from mlprun.parts.part import Part, suggestion
+from mlprun.parts.part import Part, inline, suggestion
 from mlprun.parts.splits import Split
 from mlprun.schema.model import split_value
 

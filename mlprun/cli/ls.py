@@ -15,7 +15,7 @@ from mlprun.cli import metrics
 from mlprun.cli.terminal import Output, Table, duration
 from mlprun.config.document import read_without_bases
 from mlprun.errors import MlprunError, UsageError
-from mlprun.parts.notation import inline
+from mlprun.parts.part import inline
 from mlprun.storage.runs import find as find_runs
 from mlprun.sweeps.folder import find as find_sweeps
 

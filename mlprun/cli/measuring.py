@@ -17,7 +17,7 @@ import yaml
 from mlprun import engines
 from mlprun.config import document as reading
 from mlprun.engines import device as devices
-from mlprun.engines.torch.metrics import SplitTensors
+from mlprun.engines.torch.trainer import SplitTensors
 from mlprun.errors import DivergedError
 from mlprun.experiment import Experiment
 from mlprun.parts.optimizers import build_trained

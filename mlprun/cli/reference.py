@@ -11,8 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from mlprun import figures
-from mlprun.parts.notation import default_of, inline, plain
-from mlprun.parts.part import Options, Part, Registry
+from mlprun.parts.part import Options, Part, Registry, default_of, inline, plain
 from mlprun.schema import registries
 
 WORDS = {"boolean": "true | false", "string": "text"}

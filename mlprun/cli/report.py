@@ -1,4 +1,4 @@
-"""`mlprun report`: one HTML file for a run, a sweep, or several runs."""
+"""`mlprun report` and `play`: one HTML file for a run, a sweep or several runs, or the playground alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from mlprun import report
-from mlprun.cli.options import AllowCode, Baselines, Open, open_result
+from mlprun import api, report
+from mlprun.cli.options import AllowCode, Baselines, Open, Overrides, open_result
 from mlprun.cli.terminal import Output  # noqa: TC001
 from mlprun.errors import UsageError
-from mlprun.report.page import write
+from mlprun.experiment import Experiment
+from mlprun.report.page import write, write_page
+from mlprun.report.playground import play_section
 from mlprun.storage import runs
 from mlprun.sweeps.folder import is_sweep
 
@@ -69,3 +71,40 @@ def report_command(
     output.result(target)
     if open_:
         open_result(target, output)
+
+
+def play_command(
+    config: Annotated[str | None, Argument(help="a config whose data and network to start with")] = None,
+    overrides: Overrides = None,
+    *,
+    out: Annotated[
+        str, Option("--out", "-o", metavar="FILE", help="The page; ends in .html.")
+    ] = "playground.html",
+    open_: Annotated[bool, Option("--open/--no-open", help="Open it in the browser.")] = True,
+    allow_code: AllowCode = False,
+    output: Output,
+) -> None:
+    """Train small networks in the browser, step by step.
+
+    mlprun play
+    mlprun play configs/iris.yaml
+    mlprun play configs/moons.yaml dataset.noise=0.4 -o noisy.html --no-open
+
+    Writes one HTML file that needs no network, and opens it: datasets or your
+    own CSV file, layers, units, weights and every setting of the training can
+    be changed while you watch. It gives a config for `mlprun train`, the
+    weights as safetensors, and the picture as SVG.
+
+    --json prints {"page": FILE}.
+
+    Exit codes: 0 success, 2 config or usage, 3 data, 7 files.
+    """
+    experiment = None
+    if config is not None:
+        experiment = Experiment.of(api.load_config(config, *(overrides or ()), allow_code=allow_code))
+    title = "mlprun playground" if experiment is None else f"{experiment.config.name}: playground"
+    write_page(out, title, [play_section(experiment)])
+    output.result(f"page: {out}")
+    output.document({"page": out})
+    if open_:
+        open_result(out, output)

@@ -13,7 +13,7 @@ from mlprun.cli.options import AllowCode, Force, Plot, RunPath, save
 from mlprun.cli.terminal import Output, Table, duration, sparkline
 from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.experiment.preprocessing import Preprocessing
-from mlprun.parts.notation import inline, plain
+from mlprun.parts.part import inline, plain
 from mlprun.storage import history
 from mlprun.storage.runs import RunFolder, open_run, resolve_latest
 from mlprun.training import metadata

@@ -3,6 +3,7 @@
 from mlprun.evaluation.decision import Decision, decide, decided
 from mlprun.evaluation.model import (
     PredictionTable,
+    TargetMetrics,
     TrainedModel,
     at_threshold,
     best,
@@ -16,9 +17,9 @@ from mlprun.evaluation.model import (
     prediction_table,
     snapshots,
     split_rows,
+    target_metrics,
     trajectory,
 )
-from mlprun.evaluation.targets import TargetMetrics, target_metrics
 
 __all__ = [
     "Decision",

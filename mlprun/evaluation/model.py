@@ -7,7 +7,7 @@ import io
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,14 +16,14 @@ from mlprun.config import document as reading
 from mlprun.engines.device import compute_context
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
 from mlprun.evaluation.decision import Decision, calibrated
-from mlprun.evaluation.targets import TargetMetrics, target_metrics
 from mlprun.experiment import SPLITS, Experiment
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
+from mlprun.parts import MAX_BYTES
 from mlprun.parts.architectures import Mlp, OutputLayer
 from mlprun.parts.datasets.table import Table
 from mlprun.parts.initializers import File
-from mlprun.parts.limits import MAX_BYTES
+from mlprun.parts.metrics import metrics
 from mlprun.schema import with_format
 from mlprun.storage import checkpoints
 
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 _ANOTHER = "use another checkpoint of the run"
 ANOTHER_TABLE = "evaluate another table with --data"
+OF_NUMBERS = ("mse", "rmse", "mae", "r2")
+OF_LABELS = ("precision", "recall", "f1", "roc_auc")
+AVERAGED = OF_LABELS[:3]
 
 
 @dataclass(frozen=True)
@@ -491,3 +494,30 @@ def _trained_on(
         return 0, 0
     known = {row.tobytes() for row in former.fixed["train"].inputs} - {row.tobytes() for row in train}
     return sum(row.tobytes() in known for row in test), len(test)
+
+
+class TargetMetrics(NamedTuple):
+    """Metrics by target and name, and of labels by `macro` and `micro`.
+
+    `support` is the number of rows that have a label.
+    """
+
+    targets: Mapping[str, Mapping[str, float]]
+    averages: Mapping[str, Mapping[str, float]]
+
+
+def target_metrics(predictions: Predictions, names: Names) -> TargetMetrics:
+    """Return the metrics of each of the targets, which `names` are of, in the user's units."""
+    multilabel, found = predictions.multilabel, dict[str, dict[str, float]]()
+    for index, name in enumerate(names):
+        one = predictions.target(index)
+        found[name] = _metrics(OF_LABELS if multilabel else OF_NUMBERS, one)
+        if multilabel:
+            found[name]["support"] = int(np.sum(one.targets))
+    kinds = ("macro", "micro") if multilabel else ()
+    return TargetMetrics(found, {kind: _metrics(AVERAGED, predictions, average=kind) for kind in kinds})
+
+
+def _metrics(names: Names, predictions: Predictions, **options: str) -> dict[str, float]:
+    parts = (metrics[name].model_validate({"name": name, **options}) for name in names)
+    return {part.name: part.compute(predictions) for part in parts}  # type: ignore[misc]

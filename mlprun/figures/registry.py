@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 # isort: off
 # importing a figure registers it, in the order in which they are listed and drawn
-from mlprun.figures import curves, rows, regions, outputs, regression, quantiles  # noqa: F401
+from mlprun.figures import curves, rows, regions, outputs, regression  # noqa: F401
 from mlprun.figures import classification, weights, animation  # noqa: F401
 from mlprun.figures import network, units, landscape, explanation  # noqa: F401
 

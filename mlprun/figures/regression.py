@@ -1,15 +1,19 @@
-"""Predicted against true numbers, and the residuals."""
+"""Predicted against true numbers, the residuals, and predicted quantiles as a fan."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, ColorScale, Line, Mark, Panel, Points, Polygons, Text
+from mlprun.figures.chart import Axis, Band, Chart, ColorScale, Line, Mark, Panel, Points, Polygons, Text
 from mlprun.figures.figure import NetworkFigure, run_figures
+from mlprun.figures.rows import limits_of, over_input, shown_rows
 from mlprun.figures.style import SPLITS
+from mlprun.parts import SplitName
+from mlprun.parts.part import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
     from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
+    from mlprun.parts.data import Floats
 
 TARGETS = 4
 BINS = 24
@@ -27,6 +32,8 @@ COUNTED = 200_000
 """rows of a split that are counted, at most"""
 ACROSS = 40
 """hexagons beside one another"""
+FAN_ROWS = 300
+"""rows of a fan, at most: evenly spread ones in their order"""
 
 
 class SplitPredictions(NamedTuple):
@@ -189,3 +196,74 @@ def hexagons(points: Array, ends: Sequence[tuple[float, float]]) -> Hexagons:
     kept, cells, counts = np.unique(middles, axis=0, return_inverse=True, return_counts=True)
     corners = np.array([(0, 1 / 3), (0.5, 1 / 6), (0.5, -1 / 6), (0, -1 / 3), (-0.5, -1 / 6), (-0.5, 1 / 6)])
     return Hexagons((kept[:, None] + corners) * cell + low, counts, cells.ravel())
+
+
+@run_figures.register
+class QuantileFan(NetworkFigure):
+    """Predicted quantiles as nested bands with the true values, which are marked outside the widest one.
+
+    Of one input the bands are over it. Of more, rows are sorted by their median, or by the input `feature`.
+    """
+
+    name: Literal["quantiles"] = "quantiles"
+    split: SplitName | None = Field(None, description="split whose rows are drawn; by default the last")
+    feature: str | None = Field(None, description="input that rows are sorted by; default: their median")
+
+    def check(self, data: RunData) -> str | None:
+        if not data.config.loss.levels:
+            return "the outputs are no quantiles"
+        names = data.preprocessing.names
+        return (
+            None
+            if self.feature in (None, *names)
+            else f"no input {self.feature!r}; {suggestion(self.feature or '', names)}"
+        )
+
+    def compute(self, data: RunData) -> Chart:
+        epoch, names = self.epoch_of(data), data.preprocessing.names
+        split = self.split if self.split in data.splits else data.splits[-1]
+        predicted = data.predictions(split, epoch)
+        levels, truth = predicted.levels, np.asarray(predicted.targets, np.float64)[:, 0]
+        quantiles = np.asarray(predicted.outputs, np.float64)
+        outside = (truth < quantiles[:, 0]) | (truth > quantiles[:, -1])
+        if len(names) == 1 and not data.has_tokens:
+            rows = shown_rows(data, None, (split,), epoch)
+            chosen, limits = chart.evenly_spaced(len(truth), FAN_ROWS), limits_of(rows)[0]
+            means, scales = data.preprocessing.input_units
+            at = data.rows(split, epoch).inputs[chosen, 0] * scales[0] + means[0]
+            x, drawn = over_input(data, epoch, limits)
+            axis, bands = Axis(style.name(names[0]), limits=limits), np.asarray(drawn.outputs, np.float64)
+        else:
+            order = np.argsort(self._key(data, split, epoch), kind="stable")
+            chosen = order[chart.evenly_spaced(len(order), FAN_ROWS)]
+            at = x = np.arange(len(chosen), dtype=np.float64)
+            axis, bands = Axis(f"rows by {style.name(self.feature or 'median')}"), quantiles[chosen]
+        marks = _fan(x, bands, levels)
+        for side, color, word in ((~outside, style.GREY, "inside"), (outside, style.VERMILLION, "outside")):
+            here, share = side[chosen], float(side.mean())
+            label = f"{word} ({style.number(round(100 * share, 1))}%)"
+            marks.append(Points(at[here], truth[chosen][here], label, color, size=14))
+        expected = f"{levels[-1] - levels[0]:.0%} expected inside" if len(levels) > 1 else ""
+        fewer = f"{len(chosen)} of {len(truth):,} rows as points" if len(chosen) < len(truth) else ""
+        details = chart.joined(data.describe(epoch), expected, fewer)
+        y = Axis(style.name(data.preprocessing.target_names[0]))
+        return Chart(f"Quantiles: {data.name}, {split}", details, (Panel(tuple(marks), axis, y),))
+
+    def _key(self, data: RunData, split: str, epoch: int) -> Array:
+        """[N] what rows are sorted by."""
+        if self.feature is None:
+            return np.asarray(data.predictions(split, epoch).points[:, 0], np.float64)
+        return np.asarray(data.rows(split, epoch).inputs[:, data.preprocessing.names.index(self.feature)])
+
+
+def _fan(x: Array, quantiles: Floats, levels: tuple[float, ...]) -> list[Mark]:
+    """Bands [P] from the outermost pair of quantiles [P, Q] inwards, and a line for one in the middle."""
+    last, marks = len(levels) - 1, list[Mark]()
+    for k in range(len(levels) // 2):
+        label = f"{levels[k]:g} to {levels[last - k]:g}"
+        color = style.lighter(style.BLUE, 0.75 - 0.5 * k / max(1, len(levels) // 2))
+        marks.append(Band(x, quantiles[:, k], quantiles[:, last - k], label, color))
+    if len(levels) % 2:
+        middle = len(levels) // 2
+        marks.append(Line(x, quantiles[:, middle], f"{levels[middle]:g}", style.BLUE))
+    return marks

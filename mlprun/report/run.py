@@ -19,7 +19,7 @@ from mlprun.evaluation.baselines import boosting
 from mlprun.figures import style
 from mlprun.figures.curves import label_of, run_labels
 from mlprun.parts import SPLITS
-from mlprun.parts.notation import inline
+from mlprun.parts.part import inline
 from mlprun.report import svg
 from mlprun.report.page import Markup, Section, assemble, element, facts, join, section, table
 from mlprun.report.playground import network_json, playground_section

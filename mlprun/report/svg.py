@@ -16,9 +16,8 @@ import numpy as np
 from mlprun.errors import DataError
 from mlprun.figures import style
 from mlprun.figures.chart import Axis, HeatMap, Line, Points, Polygons, Segments, Text
-from mlprun.report import raster
 from mlprun.report.page import Markup, element, join
-from mlprun.report.scales import Scale, Tick, scale_of, ticks_of
+from mlprun.report.scales import Scale, Tick, colors_at, png_uri, scale_of, ticks_of
 from mlprun.report.svg_marks import Drawing, look, markers, short, text_width
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def _swatch(mark: Any) -> Markup:
 def _color_bar(scale: ColorScale) -> Markup:
     """A bar of the colours with numbers under it."""
     width, pad, count = 220.0, 18.0, 32
-    image = raster.png_uri(np.arange(count)[None], raster.colors_at(scale, count))
+    image = png_uri(np.arange(count)[None], colors_at(scale, count))
     cells = element("image", href=image, x=pad, width=width, height=10, preserveAspectRatio="none")
     place = Scale(scale.low, scale.high, pad, pad + width, scale.is_log)
     ticks = _apart(ticks_of(Axis(ticks=scale.ticks), place, 4), place)

@@ -20,9 +20,8 @@ from mlprun.figures.chart import (
     Segments,
     Text,
 )
-from mlprun.report import raster
 from mlprun.report.page import Markup, element, join
-from mlprun.report.scales import Scale, extent_of
+from mlprun.report.scales import STEPS, Scale, colors_at, extent_of, png_uri, steps_of
 
 if TYPE_CHECKING:
     from mlprun.figures.chart import Array, ColorScale, Mark
@@ -125,7 +124,7 @@ class Drawing:
         """Which of some colours `count` curves or points have."""
         if values is None or self.colors is None:
             return np.zeros(count, np.int64), [color]
-        return raster.steps_of(self.colors, values, HUES), raster.colors_at(self.colors, HUES)
+        return steps_of(self.colors, values, HUES), colors_at(self.colors, HUES)
 
     def _band(self, mark: Band) -> Markup:
         along, other = (self.x, self.y) if mark.along == "x" else (self.y, self.x)
@@ -173,8 +172,8 @@ class Drawing:
             palette, steps = list(mark.palette), mark.values.astype(np.int64)
         else:
             assert self.colors is not None
-            palette = raster.colors_at(self.colors, raster.STEPS)
-            steps = raster.steps_of(self.colors, mark.values, raster.STEPS)
+            palette = colors_at(self.colors, STEPS)
+            steps = steps_of(self.colors, mark.values, STEPS)
         xs, ys = self.x(np.linspace(left, right, columns + 1)), self.y(np.linspace(bottom, top, rows + 1))
         box = {
             "x": short(min(xs[0], xs[-1])),
@@ -186,7 +185,7 @@ class Drawing:
         turned = steps[:: -1 if ys[0] < ys[-1] else 1, :: -1 if xs[0] > xs[-1] else 1]
         is_surface = columns >= SMOOTH and 2 * rows >= SMOOTH
         look_of = {"preserveAspectRatio": "none"} | ({} if is_surface and not mark.palette else PIXELS)
-        image = element("image", href=raster.png_uri(turned, palette), **box, **look_of)
+        image = element("image", href=png_uri(turned, palette), **box, **look_of)
         empty = element("rect", class_="empty", **box) if (steps < 0).any() else None
         return join(empty, image, self._cell_texts(mark, steps, palette, (xs, ys)))
 

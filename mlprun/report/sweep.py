@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlprun import figures
-from mlprun.analysis import columns, report_text
+from mlprun.analysis import report_text
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import describe_counts
 from mlprun.errors import UsageError, command_line
 from mlprun.figures import style
 from mlprun.figures.chart import Text
+from mlprun.figures.sweeps.configurations import colors_of, placed
 from mlprun.figures.sweeps.dimensions import configuration_label, format_value
-from mlprun.figures.sweeps.parallel import colors_of, placed
-from mlprun.report import raster, svg
+from mlprun.report import svg
 from mlprun.report.page import Child, Markup, Section, assemble, element, facts, join, section, table
 from mlprun.report.run import metric_text
+from mlprun.report.scales import colors_at, steps_of
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.objective import UNSOUND
 from mlprun.training import metadata
@@ -142,7 +143,7 @@ def _comparison(data: SweepData) -> Section | None:
 
 def _settings(data: SweepData) -> Section:
     """The settings, best first; rows are named for links and for the filter."""
-    lines, names = data.lines[:ROWS], columns.short_names(data.description.parameters)
+    lines, names = data.lines[:ROWS], report_text.short_names(data.description.parameters)
     has_success = data.description.success is not None
     head = ["setting", *names.values(), "n", _center(data, lines[0])[0], "deviation", "95% interval"]
     head += ["success", "best trial"] if has_success else ["best trial"]
@@ -195,7 +196,7 @@ def _explorer(data: SweepData) -> Section | None:
     names = [*(one.name for one in dimensions), data.axis]
     lines, means, places = placed(data)
     scale = colors_of(data, means)
-    hues, palette = raster.steps_of(scale, means, HUES), raster.colors_at(scale, HUES)
+    hues, palette = steps_of(scale, means, HUES), colors_at(scale, HUES)
     settings = []
     for line, at, hue in zip(lines[:ROWS], places.round(5).tolist(), hues, strict=False):
         texts = [format_value(line.setting.values[one.path]) for one in dimensions]

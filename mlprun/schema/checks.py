@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from mlprun import files
 from mlprun.config.document import Problem
 from mlprun.errors import FileError, plural
-from mlprun.parts import limits
+from mlprun.parts import MAX_BYTES, MAX_TENSORS
 from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.averages import Swa
 from mlprun.parts.datasets.inline import Inline
@@ -250,13 +250,13 @@ def checkpoint_problem(config: Config, shapes: Mapping[str, tuple[int, ...]], ro
     models = 1 + (config.training.average is not None) + len({0, *config.snapshots})
     tensors = models * (len(shapes) + len(config.architecture.buffers)) + state_tensors
     size = itemsize * (models * weights + state)
-    if tensors <= limits.MAX_TENSORS and size <= limits.MAX_BYTES:
+    if tensors <= MAX_TENSORS and size <= MAX_BYTES:
         return None
     what = (
         f"the network has {weights:,} parameters; with snapshots and optimizer state a checkpoint would hold "
         f"{tensors:,} tensors and {size / 2**20:,.0f} MiB"
     )
-    most = f"at most {limits.MAX_TENSORS:,} tensors and {limits.MAX_BYTES >> 20:,} MiB fit"
+    most = f"at most {MAX_TENSORS:,} tensors and {MAX_BYTES >> 20:,} MiB fit"
     if state > 10 * weights:  # L-BFGS
         return Problem(("optimizer",), f"{what}; lower optimizer.history_size: {most}")
     return Problem(("architecture",), f"{what}; use fewer or smaller layers, or fewer snapshots: {most}")

@@ -17,7 +17,7 @@ import numpy as np
 
 from mlprun import files
 from mlprun.errors import CheckpointError
-from mlprun.parts.limits import MAX_BYTES, MAX_TENSORS
+from mlprun.parts import MAX_BYTES, MAX_TENSORS
 from mlprun.storage import canonical
 
 if TYPE_CHECKING:

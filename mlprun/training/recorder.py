@@ -16,7 +16,7 @@ from mlprun.engines import Best, Progress, State
 from mlprun.errors import CheckpointError
 from mlprun.experiment import history_columns
 from mlprun.files import Closeable
-from mlprun.parts.limits import MAX_BYTES, MAX_TENSORS
+from mlprun.parts import MAX_BYTES, MAX_TENSORS
 from mlprun.storage import checkpoints
 from mlprun.storage.checkpoints import Checkpoint
 from mlprun.training.trainer import Callback, emit

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 import scipy.stats
 
-from mlprun.analysis import columns
+from mlprun.analysis import report_text
 from mlprun.analysis.summary import describe_counts, summarize
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.sweeps.folder import open_sweep
@@ -202,11 +202,11 @@ def test_settings_of_which_most_trials_diverged_come_after_the_others(tmp_path: 
 
 
 def test_parameters_are_called_by_their_shortest_ending() -> None:
-    assert columns.short_names(("optimizer.lr", "architecture.hidden")) == {
+    assert report_text.short_names(("optimizer.lr", "architecture.hidden")) == {
         "optimizer.lr": "lr",
         "architecture.hidden": "hidden",
     }
-    assert columns.short_names(("optimizer.name", "loss.name", "name")) == {
+    assert report_text.short_names(("optimizer.name", "loss.name", "name")) == {
         "optimizer.name": "optimizer.name",
         "loss.name": "loss.name",
         "name": "name",
@@ -215,13 +215,14 @@ def test_parameters_are_called_by_their_shortest_ending() -> None:
 
 def test_a_parameter_is_called_neither_like_a_column_nor_by_a_word_that_says_nothing() -> None:
     paths = ("architecture.init.weight.std", "optimizer.name", "dataset.seed", "seed")
-    assert list(columns.short_names(paths).values()) == ["weight.std", *paths[1:]]
-    assert columns.short_names(("a.lr", "b.lr.c", "lr")) == {"a.lr": "a.lr", "b.lr.c": "c", "lr": "lr"}
+    assert list(report_text.short_names(paths).values()) == ["weight.std", *paths[1:]]
+    assert report_text.short_names(("a.lr", "b.lr.c", "lr")) == {"a.lr": "a.lr", "b.lr.c": "c", "lr": "lr"}
 
 
 def test_a_setting_is_told_in_a_line_with_the_digits_of_tables() -> None:
     chosen = {"optimizer.lr": 6.977743084427995, "architecture.hidden": [3, 2], "optimizer.name": "sgd"}
-    assert columns.configuration_label(tuple(chosen), chosen) == 'lr=6.978 hidden=[3, 2] optimizer.name="sgd"'
+    label = report_text.configuration_label(tuple(chosen), chosen)
+    assert label == 'lr=6.978 hidden=[3, 2] optimizer.name="sgd"'
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from mlprun import figures
 from mlprun.cli import reference
 from mlprun.parts.activations import OneActivation
 from mlprun.parts.datasets.table.column_options import ColumnOptions
-from mlprun.parts.notation import inline
-from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
+from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed, inline
 from mlprun.schema import Config, registries
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlprun.cli import play
+from mlprun.cli import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that would be opened."""
     paths: list[str] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(play, "open_result", lambda path, output: paths.append(path))
+    monkeypatch.setattr(report, "open_result", lambda path, output: paths.append(path))
     return paths
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from mlprun import engines, schema
 from mlprun.config import document as reading
-from mlprun.engines.torch.metrics import MetricComputer, SplitTensors
+from mlprun.engines.torch.trainer import MetricComputer, SplitTensors
 from mlprun.experiment import Experiment
 
 DELTA = 3000.0

@@ -27,7 +27,7 @@ from mlprun.figures.chart import (
     Text,
     intervals,
 )
-from mlprun.report import raster, svg
+from mlprun.report import scales, svg
 from mlprun.report.page import Section, assemble
 from mlprun.report.scales import Scale, scale_of, ticks_of
 
@@ -151,7 +151,7 @@ def test_only_areas_of_colours_stay_as_on_paper_in_dark_pages(mark, is_paper):
 
 def test_an_image_has_its_first_row_at_the_bottom():
     steps, red, green = np.array([[0, 1, -1], [1, 1, 1]]), [255, 0, 0, 255], [0, 255, 0, 255]
-    data = base64.b64decode(raster.png_uri(steps, ["#ff0000", "#00ff00"]).partition(",")[2])
+    data = base64.b64decode(scales.png_uri(steps, ["#ff0000", "#00ff00"]).partition(",")[2])
     assert struct.unpack(">II", data[16:24]) == (3, 2)
     start = data.index(b"IDAT") + 4
     (size,) = struct.unpack(">I", data[start - 8 : start - 4])
@@ -162,7 +162,7 @@ def test_colours_of_a_scale_are_those_of_matplotlib():
     import matplotlib as mpl
 
     for name in ("cividis", "Blues"):
-        found = raster.colors_at(ColorScale("", 0, 1, palette=name), 9)
+        found = scales.colors_at(ColorScale("", 0, 1, palette=name), 9)
         expected = [mpl.colormaps[name](share, bytes=True)[:3] for share in np.linspace(0, 1, 9)]
         apart = [
             np.abs(np.subtract(list(bytes.fromhex(a[1:])), b, dtype=float)).max()

@@ -7,7 +7,6 @@ import pytest
 import mlprun.api as mlprun
 from mlprun.errors import ConfigError, UsageError
 from mlprun.experiment import Experiment
-from mlprun.parts import limits
 from mlprun.parts.datasets.generated import Moons
 from mlprun.parts.optimizers import optimizers
 from mlprun.schema import checks
@@ -111,8 +110,8 @@ def test_the_last_size_that_fits_is_trained(monkeypatch, tmp_path):
         (23, 312, "24 tensors"),
         (24, 311, "24 tensors and 0 MiB"),
     ):
-        monkeypatch.setattr(limits, "MAX_TENSORS", tensors)
-        monkeypatch.setattr(limits, "MAX_BYTES", size_)
+        monkeypatch.setattr(checks, "MAX_TENSORS", tensors)
+        monkeypatch.setattr(checks, "MAX_BYTES", size_)
         if message is None:
             mlprun.train(config, out=str(tmp_path))
         else:
@@ -154,7 +153,7 @@ def test_the_inputs_that_one_hot_encoding_adds_are_counted(monkeypatch, tmp_path
     rows = "".join(f"{number},name{number},{number % 2}\n" for number in range(60))
     (tmp_path / "t.csv").write_text(f"x,name,y\n{rows}")
     config = {**MOONS, "dataset": {"name": "table", "path": str(tmp_path / "t.csv"), "target": "y"}}
-    monkeypatch.setattr(limits, "MAX_BYTES", 4 * 6 * 8 * 30)
+    monkeypatch.setattr(checks, "MAX_BYTES", 4 * 6 * 8 * 30)
     mlprun.load_config(config)
     with pytest.raises(UsageError, match=r"architecture: the network has \d+ parameters"):
         mlprun.train(config, out=str(tmp_path / "runs"))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from mlprun.analysis import columns, comparisons, report_text
+from mlprun.analysis import comparisons, report_text
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output, Table
-from mlprun.parts.notation import inline
+from mlprun.parts.part import inline
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.objective import LAST
 
@@ -112,7 +112,7 @@ def _show(pairs: Sequence[Pair], success: Mapping[str, Any] | None, output: Outp
 
 
 def _name(group: Group) -> str:
-    return columns.format_value(group.key) if isinstance(group.key, float) else inline(group.key)
+    return report_text.format_value(group.key) if isinstance(group.key, float) else inline(group.key)
 
 
 def _table(pairs: Sequence[Pair], title: str) -> Table:

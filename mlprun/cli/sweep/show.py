@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from mlprun.analysis import columns, report_text
+from mlprun.analysis import report_text
 from mlprun.analysis.summary import describe_counts, summarize
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import command_line, plural, shell_path
-from mlprun.parts.notation import inline
+from mlprun.parts.part import inline
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.objective import APART, LAST, UNSOUND
 
@@ -75,7 +75,7 @@ def show_command(
 
 def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
     """Return the settings as rows: values, then results."""
-    names = columns.short_names(summary.description.parameters)
+    names = report_text.short_names(summary.description.parameters)
     there = {status for line in lines for status, count in line.counts.items() if count}
     # a setting is pruned as a whole, shown by its epoch
     apart = [status for status in APART if status in there and status != "pruned"]

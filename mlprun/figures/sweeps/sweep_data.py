@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.analysis import columns, statistics, summary
+from mlprun.analysis import report_text, statistics, summary
 from mlprun.figures import chart, style
 from mlprun.figures.chart import LARGEST
 from mlprun.figures.sweeps.dimensions import Dimension, configuration_label, dimension
@@ -103,7 +103,7 @@ class SweepData:
     def dimensions(self) -> tuple[Dimension, ...]:
         """The parameters that have more than one value."""
         settings = [line.setting.values for line in sorted(self.lines, key=lambda line: line.setting.id)]
-        names = columns.short_names(self.description.parameters)
+        names = report_text.short_names(self.description.parameters)
         scales = self.description.scales
         every = []
         for path in self.description.parameters:

@@ -1,4 +1,4 @@
-"""Parallel coordinates: every configuration as a line through its values to what it reached."""
+"""What each configuration reached: as a line through its values, and over its seeds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mlprun.figures import style
-from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Text, evenly_spaced, intervals, joined
+from mlprun.analysis.summary import describe_counts
+from mlprun.figures import chart, style
+from mlprun.figures.chart import (
+    Axis,
+    Bars,
+    Chart,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Text,
+)
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.sweeps.dimensions import FEW, number
+from mlprun.sweeps.objective import UNSOUND
 
 if TYPE_CHECKING:
     from mlprun.analysis.summary import ConfigurationSummary
@@ -21,6 +32,13 @@ if TYPE_CHECKING:
 
 AXES = 9
 LINES = 600
+ROWS = 30
+LABEL = 44
+"""characters beside a row"""
+BOX = 5
+"""metrics that have quartiles, at least"""
+DOTS = 300
+"""dots of one configuration, at most: evenly spread ones of its sorted metrics"""
 
 
 @sweep_figures.register
@@ -52,10 +70,10 @@ class ParallelCoordinates(SweepFigure):
         for place, ticks in enumerate([*map(_ticks, dimensions), ends]):
             at, heights_of = np.full(len(ticks), float(place)), np.array(list(ticks))
             marks.append(Line(np.full(2, float(place)), np.array([0.0, 1.0]), width=1.2))
-            marks.append(intervals(heights_of, at - 0.015, at + 0.015, width=1.2, along="y"))
+            marks.append(chart.intervals(heights_of, at - 0.015, at + 0.015, width=1.2, along="y"))
             marks.append(Text(at, heights_of, tuple(ticks.values()), offset=(5, 0), size=style.SIZE - 0.5))
         names = (*(style.name(one.axis().label, 30) for one in dimensions), data.axis)
-        details = joined(
+        details = chart.joined(
             f"a line is a setting, its colour the mean over {data.seeds} (blue is good)",
             f"the thick one is the best, setting {shown[0].setting.id}",
             data.left_out(),
@@ -93,7 +111,7 @@ def _ticks(one: Dimension) -> dict[float, str]:
     """What is written at positions between 0 and 1: round numbers of many, else evenly spread values."""
     if one.is_number and not one.is_few:
         return _between(one.position(one.levels[0]), one.position(one.levels[-1]), one.scale)
-    shown = evenly_spaced(len(one.levels), FEW)
+    shown = chart.evenly_spaced(len(one.levels), FEW)
     return {one.fraction(one.levels[k]): one.labels[k] for k in shown}
 
 
@@ -113,3 +131,60 @@ def _between(low: float, high: float, scale: Scale) -> dict[float, str]:
         for tick in ticks
         if low <= tick <= high
     }
+
+
+@sweep_figures.register
+class DistributionFigure(SweepFigure):
+    """The final metrics of each configuration over its seeds: dots, quartiles, the mean with its interval."""
+
+    name: Literal["distribution"] = "distribution"
+
+    def unsupported_reason(self, data: SweepData) -> str | None:
+        few = all(line.stats.n < 2 for line in data.lines)
+        return data.no_metric_reason() or ("no setting has two seeds" if few else None)
+
+    def compute(self, data: SweepData) -> Chart:
+        every = [line for line in data.lines if line.pruned_at is None]
+        lines = every[:ROWS]
+        count = len(lines)
+        marks = [mark for row, line in enumerate(lines) for mark in _row_marks(data, line, row)]
+        has_intervals = any(line.stats.interval for line in lines)
+        intervals = "with 95% intervals" if has_intervals else "of too few for intervals"
+        boxes = "boxes quartiles, " if any(len(line.values) >= BOX for line in lines) else ""
+        details = chart.joined(
+            data.seeds,
+            f"dots are single {data.seed_noun}s, {boxes}diamonds means {intervals}",
+            f"the best {count} of {len(every):,} settings" if count < len(every) else "",
+            data.left_out(),
+        )
+        # the best is on top
+        names = tuple(data.labels(lines, LABEL))
+        y = Axis("", "category", (count - 0.4, -0.6), tuple(range(count)), names)
+        x = Axis(data.axis, chart.scale_of(*map(data.values, lines)))
+        title = f"{data.metric.capitalize()} of each setting: {data.name}"
+        height = float(np.clip(1.5 + 0.27 * count, 2.6, 9.2))
+        return Chart(title, details, (Panel(tuple(marks), x, y),), height=height)
+
+
+def _row_marks(data: SweepData, line: ConfigurationSummary, row: int) -> list[Mark]:
+    """The metrics of one configuration, and how many of its trials have none that counts."""
+    marks: list[Mark] = []
+    values, y = np.sort(data.values(line)), np.array([float(row)])
+    if len(values):
+        low, median, high = np.quantile(values, [0.25, 0.5, 0.75])[:, None]
+        dots = values[chart.evenly_spaced(len(values), DOTS)]
+        across = row + 0.56 * chart.jitter(len(dots))
+        size = float(np.clip(900 / len(dots), 5, 16))
+        marks = [Points(dots, across, color=style.BLUE, size=size, opacity=0.5)]
+        if len(values) >= BOX:
+            box = Bars(y - 0.31, y + 0.31, high, low, color=style.WHITE, edge=style.GREY, along="y")
+            marks = [box, *marks, chart.intervals(median, y - 0.31, y + 0.31, width=1.2)]
+    mean = line.stats.mean
+    if mean is not None:
+        low, high = np.array(line.stats.interval or (mean, mean))[:, None]
+        marks.append(chart.intervals(y, low, high, color=style.VERMILLION, width=1.6, along="y"))
+        marks.append(Points(np.array([mean]), y, color=style.VERMILLION, marker="D", size=18))
+    apart = ", ".join(describe_counts(line.counts, UNSOUND))
+    if apart:
+        marks.append(Text(np.array([np.inf]), y, (apart,), style.VERMILLION))
+    return marks
