@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import evaluation, figures, files, report, schema
 from mlprun.config import document as reading
+from mlprun.config.parser import compose_mapping
+from mlprun.config.tree import Source, describe_value
 from mlprun.engines.device import resolve
 from mlprun.errors import (
     ConfigError,
@@ -20,6 +23,8 @@ from mlprun.errors import (
     command_line,
 )
 from mlprun.experiment import Experiment
+from mlprun.parts.datasets.table.frames import table_of
+from mlprun.parts.part import listed
 from mlprun.storage import checkpoints, history, runs
 from mlprun.training import metadata, reproducing, resuming
 from mlprun.training import run as training
@@ -30,12 +35,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mlprun.config.document import Document
     from mlprun.experiment import SplitArrays
     from mlprun.figures import RunData
     from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder, Status
     from mlprun.verification.verify import Verification
+
+ConfigLike = str | os.PathLike[str] | Mapping[str, Any]
+"""a config: the path of a file, a mapping of the same form, or YAML text"""
 
 
 @dataclass(frozen=True)
@@ -143,21 +152,35 @@ class Run:
 
 
 def train(
-    config: str | os.PathLike[str] | Mapping[str, Any],
+    config: ConfigLike,
     *overrides: str,
-    out: str = "runs",
-    allow_code: bool = False,
+    data: Any = None,
     callbacks: Sequence[Any] = (),
+    out: str = "runs",
+    name: str | None = None,
+    allow_code: bool = False,
     baselines: Sequence[str] = (),
 ) -> Run:
-    """Train a config (a file, or a mapping of the same form) with `KEY=VALUE` overrides in a new run folder.
+    """Train a config with `KEY=VALUE` overrides in a new folder below `out`, and return the run.
+
+    `config` is the path of a file, a mapping of the same form, or YAML text: a string with a line break or
+    ": " that is not the path of a file. `name` is that of the run.
+
+    `data` takes the place of the file of a table (`dataset.path`): a data frame of pandas, polars or another
+    library that narwhals knows, whose target is named by `dataset.target`, or a pair (X, y) of an array
+    [N, D] or a frame, and an array [N] or [N, K], a series or a frame. Arrays have columns x1, x2, ...;
+    without `dataset.target` the target is called as the series is, or y. Values mean what they do in a file,
+    and the options of `dataset` apply. The rows are saved in the run folder as data.parquet, with their
+    SHA-256 in run.json, so that the folder is complete.
 
     `callbacks` are objects with methods of `mlprun.Callback`. `baselines=["boosting"]` adds scikit-learn's
     gradient boosting to the baselines.
 
     Raises ConfigError, DataError, DeviceError, FileError; DivergedError and InterruptedRunError after saving.
     """
-    resolved = load_config(config, *overrides, allow_code=allow_code)
+    if name is not None:
+        overrides = (*overrides, f"name={json.dumps(name)}")
+    resolved = load_config(config, *overrides, data=data, allow_code=allow_code)
     experiment = Experiment.of(resolved)
     ended = training.start(experiment, out=out, callbacks=callbacks, baselines=baselines)
     return _run_of(ended, allow_code=allow_code)
@@ -205,15 +228,23 @@ def _run_of(result: training.TrainResult, *, allow_code: bool) -> Run:
     return Run(folder, allow_code)
 
 
-def load_config(
-    config: str | os.PathLike[str] | Mapping[str, Any], *overrides: str, allow_code: bool = False
-) -> Config:
-    """Return the complete, checked config of a file or a mapping."""
+def load_config(config: ConfigLike, *overrides: str, data: Any = None, allow_code: bool = False) -> Config:
+    """Return the complete, checked config of a file, a mapping or a YAML text, as `train` takes them.
+
+    Raises as `train` does before training.
+    """
     if isinstance(config, Mapping):
-        return schema.parse(reading.from_mapping(config, "", "config", overrides), allow_code=allow_code)
-    path = os.fspath(config)
+        document = reading.from_mapping(config, "", "config", overrides)
+    elif isinstance(config, str) and ("\n" in config or ": " in config) and files.kind(config) is None:
+        document = schema.read("config", overrides, text=config)
+    else:
+        return _config_of_file(os.fspath(config), overrides, data, allow_code=allow_code)
+    return _config_of(document, data, allow_code=allow_code)
+
+
+def _config_of_file(path: str, overrides: Sequence[str], data: Any, *, allow_code: bool) -> Config:
     try:
-        return schema.load(path, overrides, allow_code=allow_code)
+        return _config_of(schema.read(path, overrides), data, allow_code=allow_code)
     except ConfigError as error:
         from mlprun.sweeps import definition as definitions  # a run's path loads no sweeps
 
@@ -223,8 +254,29 @@ def load_config(
         raise UsageError(path, what, command_line("sweep run", path)) from error
 
 
+def _config_of(document: Document, data: Any, *, allow_code: bool) -> Config:
+    """Return the config of a document; the rows of `data` take the place of its table's file."""
+    if data is None:
+        return schema.parse(document, allow_code=allow_code)
+    section = document.data.get("dataset")
+    options = section if isinstance(section, Mapping) else {} if section is None else {"name": section}
+    name, target = options.get("name", "table"), options.get("target", ())
+    if name != "table":
+        what = f"is {describe_value(name)}, and data is given; leave dataset out, or override it with "
+        raise ConfigError([document.problem(("dataset",), f"{what}dataset.name=table")])
+    rows, targets = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+    memory, named = table_of(rows, targets, target_names=listed(target))
+    values: dict[str, Any] = {"name": "table", "path": runs.DATA}
+    if named and not target:
+        values["target"] = named if len(named) > 1 else named[0]
+    nodes = compose_mapping(values, Source("data", "", 0)).value
+    assert isinstance(nodes, dict)
+    document = document.with_values({f"dataset.{key}": entry.node for key, entry in nodes.items()})
+    return schema.parse(document, allow_code=allow_code, memory=memory)
+
+
 def verify(
-    config: str | os.PathLike[str] | Mapping[str, Any],
+    config: ConfigLike,
     *overrides: str,
     steps: int | None = None,
     against: str | os.PathLike[str] | None = None,

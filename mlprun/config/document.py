@@ -177,16 +177,19 @@ class Document:
             raise ConfigError(lines)
 
 
-def read(path: str, overrides: Sequence[str] = (), *, kind: FileKind = CONFIG) -> Document:
+def read(
+    path: str, overrides: Sequence[str] = (), *, kind: FileKind = CONFIG, text: str | None = None
+) -> Document:
     """Return the config file at `path`, merged over its bases, with `overrides` (`KEY=VALUE`) applied.
 
-    Raises UsageError when there is no such file, ConfigError for what leaves nothing to read, FileError.
+    A `text` is read in place of a file's. Raises UsageError when there is no such file, ConfigError for what
+    leaves nothing to read, FileError.
     """
     path = os.fspath(path)
     folder = os.path.dirname(path)
     problems: list[ReadProblem] = []
     try:
-        root = _read_mapping(path, problems, rank=0, kind=kind)
+        root = _read_mapping(path, problems, rank=0, kind=kind, text=text)
         root = _merge_bases(root, problems, rank=0, seen={os.path.realpath(path)}, kind=kind)
     except ConfigError as error:
         raise ConfigError([*(one.text for one in problems), *error.problems]) from error
@@ -333,18 +336,21 @@ def _take_base(layers: list[Node]) -> tuple[str, Position] | None:
     return os.path.normpath(os.path.join(path.folder, path)), position
 
 
-def _read_mapping(path: str, problems: list[ReadProblem], *, rank: int, kind: FileKind) -> Node:
+def _read_mapping(
+    path: str, problems: list[ReadProblem], *, rank: int, kind: FileKind, text: str | None = None
+) -> Node:
     """Return the mapping in the file at `path`, its `base` a value like others; raises as `read` does.
 
     A config may come from somebody else and name any file of this machine as its base, so messages quote
     a base only if most of its keys are a config's.
     """
     folder = os.path.dirname(path)
-    source, unquoted = Source(path, folder, rank, _read_text(path, kind)), Source(path, folder, rank, "")
+    text = _read_text(path, kind) if text is None else text
+    source, unquoted = Source(path, folder, rank, text), Source(path, folder, rank, "")
     needs = f"a {kind.name} needs at least {kind.example}"
     found: list[ReadProblem] = []
     try:
-        root = compose(source.text or "", source, found)
+        root = compose(text, source, found)
     except ConfigError:
         if rank and kind.keys:
             _, line, column = found[-1].order

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from mlprun.config.document import Document
     from mlprun.parts.datasets import Dataset, DatasetInfo
+    from mlprun.parts.datasets.table import MemoryTable
     from mlprun.parts.splits import Split
     from mlprun.schema.model import Config
 
@@ -52,15 +53,15 @@ def load(path: str, overrides: Sequence[str] = (), *, allow_code: bool = False) 
     Raises UsageError when there is no such file, ConfigError with every problem, DataError for a table that
     cannot be read, FileError.
     """
-    document = read(path, overrides)
-    config = parse(document, allow_code=allow_code)
-    # with an underscore it is no field: neither dumped nor compared, and kept by copies
-    return config.model_copy(update={"_variables": document.variables}) if document.variables else config
+    return parse(read(path, overrides), allow_code=allow_code)
 
 
-def read(path: str, overrides: Sequence[str] = ()) -> Document:
-    """Return the document of a config file, quoting nothing of a file that is none; raises as `load` does."""
-    return reading.read(path, overrides, kind=CONFIG_FILE)
+def read(path: str, overrides: Sequence[str] = (), *, text: str | None = None) -> Document:
+    """Return the document of a config file, or of a `text` called `path`; raises as `load` does.
+
+    Nothing is quoted of a file that is no config.
+    """
+    return reading.read(path, overrides, kind=CONFIG_FILE, text=text)
 
 
 def parse(
@@ -69,11 +70,13 @@ def parse(
     allow_code: bool = False,
     data: bool = True,
     info_of: Callable[[Dataset], DatasetInfo] | None = None,
+    memory: MemoryTable | None = None,
 ) -> Config:
     """Return the config that a document describes; raises ConfigError, DataError, FileError.
 
     Without `data` a table is not read: for the complete config of a checkpoint, whose table may be gone.
-    `facts_of` replaces `Dataset.facts`, for callers that read many configs of the same data.
+    `info_of` replaces `Dataset.info`, for callers that read many configs of the same data. The rows of a
+    table are those of `memory`, if it is given, rather than those of its file.
     """
     problems = run_extensions(document, allow_code=allow_code) if "extend" in document.data else []
     upgraded = upgrade(document.data)
@@ -87,6 +90,8 @@ def parse(
     if "dataset" in valid:
         outputs = config.architecture.outputs if "architecture" in valid else None
         dataset = _with_rows(config.dataset, config.training.seed, outputs)
+        if isinstance(dataset, Table) and memory is not None:
+            dataset = dataset.with_memory(memory)
         config = config.model_copy(update={"dataset": dataset})
         if data:
             config, info, failure = _read_data(config, valid, info_of or (lambda dataset: dataset.info()))
@@ -102,7 +107,8 @@ def parse(
     document.raise_problems(problems)
     if failure is not None:
         raise failure
-    return config
+    # with an underscore it is no field: neither dumped nor compared, and kept by copies
+    return config.model_copy(update={"_variables": document.variables}) if document.variables else config
 
 
 def validate(

@@ -33,7 +33,10 @@ RunState = Literal["running", "finished", "interrupted", "diverged", "failed", "
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RUN_NAME = re.compile(rf"{_NAME.pattern}-[0-9]{{3,9}}")
+DATA = "data.parquet"
+"""the rows of a run that was trained on a table in memory"""
 _FILES = (
+    DATA,
     "config.yaml",
     "run.json",
     "status.json",
@@ -433,15 +436,23 @@ class RunFolder(Folder[Status]):
 
 
 def create(
-    out: str, name: str, *, config: str, record: Mapping[str, Any], code: Mapping[str, bytes] | None = None
+    out: str,
+    name: str,
+    *,
+    config: str,
+    record: Mapping[str, Any],
+    code: Mapping[str, bytes] | None = None,
+    data: bytes | None = None,
 ) -> tuple[RunFolder, Lock]:
     """Create a folder NAME-001, NAME-002, ... below `out`, with its lock held and its status `running`.
 
-    `record` goes into run.json; `code` holds the user's source files by plain name. A process that dies
-    meanwhile leaves at most a dot-folder.
+    `record` goes into run.json; `code` holds the user's source files by plain name, `data` the rows of a
+    table in memory. A process that dies meanwhile leaves at most a dot-folder.
     """
     contents = {name: data for name, data in (code or {}).items() if is_allowed_file_name(name)}
     assert len(contents) == len(code or {}), "source files are copied under plain names of their own"
+    if data is not None:
+        contents[DATA] = data
     contents["config.yaml"] = config.encode()
     contents["run.json"] = encode_json(record)
     contents["status.json"] = encode_json(asdict(Status("running")))

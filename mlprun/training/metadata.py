@@ -13,6 +13,8 @@ from mlprun import files, schema
 from mlprun.config import document as reading
 from mlprun.config.parser import is_plain_string
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
+from mlprun.parts.datasets.table import MemoryTable, Table
+from mlprun.parts.datasets.table.source import CAP
 from mlprun.parts.torch_random import cpu_capability
 from mlprun.schema.extend import MAX_CODE
 from mlprun.storage import provenance, runs
@@ -41,9 +43,27 @@ def code_of(config: Config) -> dict[str, bytes]:
     return code
 
 
+def memory_of(config: Config) -> MemoryTable | None:
+    """Return the rows in memory that the run folder stores; None where they are in files or generated."""
+    return config.dataset.memory if isinstance(config.dataset, Table) else None
+
+
+def with_own_data(config: Config, folder: RunFolder) -> Config:
+    """Return the config with the rows that are stored in its run folder in memory, for another folder."""
+    dataset, path = config.dataset, os.path.join(folder.path, runs.DATA)
+    if not isinstance(dataset, Table) or os.path.abspath(dataset.location) != os.path.abspath(path):
+        return config
+    if files.kind(path) != "file":
+        return config  # reported where the rows are read
+    memory = MemoryTable(files.read_bytes(path, cap=CAP, follow=False))
+    return config.model_copy(update={"dataset": dataset.with_memory(memory)})
+
+
 def stored_config(config: Config, folder: str) -> dict[str, Any]:
-    """Return the config as the run folder stores it: user code is in the folder under its own name."""
+    """Return the config as the run folder stores it: user code and rows of memory are in the folder."""
     dumped = schema.dump(config, folder)
+    if memory_of(config) is not None:
+        dumped["dataset"]["path"] = runs.DATA
     if config.extend:
         dumped["extend"] = [os.path.basename(path) for path in config.extend]
     return dumped
@@ -79,12 +99,14 @@ def describe(
 ) -> dict[str, Any]:
     """Return the content of run.json: what was run, where and with what; `text` is that of config.yaml."""
     config = experiment.config
+    memory = memory_of(config)
     assert config.dataset.seed is not None
     return {
         "name": config.name,
         "config_digest": hashlib.sha256(text.encode()).hexdigest(),
         "settings_digest": provenance.settings_digest(stored),
         "data_digest": experiment.digest(),
+        **({} if memory is None else {"data": {"file": runs.DATA, "sha256": memory.digest}}),
         "seeds": {"training": config.training.seed, "dataset": config.dataset.seed},
         "torch_capability": cpu_capability(),
         "engine": engine,

@@ -12,7 +12,7 @@ from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, InterruptedRunError, command_line
 from mlprun.experiment import Experiment
 from mlprun.storage import history
-from mlprun.training.metadata import differences, record_of, trained_config, with_epochs
+from mlprun.training.metadata import differences, record_of, trained_config, with_epochs, with_own_data
 from mlprun.training.recorder import state_from
 from mlprun.training.resuming import resume
 from mlprun.training.run import start
@@ -71,7 +71,7 @@ def reproduce(
         what = f"has not come to its end: it is {status.state}"
         raise CheckpointError(folder.path, what, f"finish it with {command_line('resume', folder.path)}")
     config, edited = trained_config(folder, allow_code=allow_code)
-    config = config.model_copy(update={"engine": record["engine"]})
+    config = with_own_data(config, folder).model_copy(update={"engine": record["engine"]})
     experiment = Experiment.of(config)
     changes = differences(record, experiment, devices.resolve(config.device), everything=True)
     if (numerics := record.get("numerics", 1)) != NUMERICS:

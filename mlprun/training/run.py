@@ -15,7 +15,7 @@ from mlprun.experiment import SPLITS
 from mlprun.interrupts import StopFlag
 from mlprun.storage import runs
 from mlprun.storage.runs import RunState, Status
-from mlprun.training.metadata import as_yaml, code_of, describe, stored_config
+from mlprun.training.metadata import as_yaml, code_of, describe, memory_of, stored_config
 from mlprun.training.recorder import RunRecorder
 from mlprun.training.trainer import (
     EXPECTED,
@@ -110,7 +110,7 @@ def start(
     experiment.check_size()
     engine.initial_state(experiment)  # fails before a folder exists, as for a weights file of other shapes
     engine.warm_up(experiment, lambda message: emit(callbacks, "on_message", message))
-    code = code_of(config)
+    code, memory = code_of(config), memory_of(config)
     # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be
     stored = stored_config(config, os.path.join(out, config.name))
     text = as_yaml(stored)
@@ -121,7 +121,8 @@ def start(
         record["baselines"] = list(baselines)
     constants = constants_of(experiment, stored, engine)
     with StopFlag() as stop:
-        folder, lock = runs.create(out, config.name, config=text, record=record, code=code)
+        data = None if memory is None else memory.content
+        folder, lock = runs.create(out, config.name, config=text, record=record, code=code, data=data)
         with lock:
             new = Status("running")
             context = TrainContext(

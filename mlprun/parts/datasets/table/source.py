@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import hashlib
 import os
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +34,9 @@ CELLS = 2**28
 
 COLUMNS = 2**16
 """columns that a table may have"""
+
+IN_MEMORY = "data"
+"""what messages call a table in memory"""
 
 FORMATS = "a .csv, .tsv, .jsonl, .ndjson or .json file, one of these with .gz, a .parquet or .xlsx file"
 
@@ -61,6 +66,18 @@ _OTHERS = {
 
 
 @dataclass(frozen=True)
+class MemoryTable:
+    """A table in memory: the content of a Parquet file that has not been written yet."""
+
+    content: bytes = field(repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
 class Source:
     """A table's origin. `name` is how messages call it."""
 
@@ -75,8 +92,11 @@ class Source:
     """the bytes are compressed by gzip"""
 
     @classmethod
-    def of(cls, path: str, options: ReadOptions | None = None) -> Source:
+    def of(cls, path: str | MemoryTable, options: ReadOptions | None = None) -> Source:
         """The source for a file name. Raises DataError for a kind of file that is not read."""
+        options = options or ReadOptions.model_construct()
+        if isinstance(path, MemoryTable):
+            return cls(IN_MEMORY, "parquet", kept=path.content, options=options)
         if files.is_url(path):
             raise DataError(path, "is a URL", "download it and give the path of the file")
         stem, ending = os.path.splitext(path.lower())
@@ -88,7 +108,6 @@ class Source:
         known = _FORMATS.get(ending, "text")
         if zipped and known in ("parquet", "excel"):
             raise DataError(path, "is compressed twice", "unpack it with gunzip")
-        options = options or ReadOptions.model_construct()
         return cls(path, known, tabs=ending in (".tsv", ".tab"), options=options, zipped=zipped)
 
     def read(self) -> bytes:

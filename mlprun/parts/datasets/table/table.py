@@ -19,7 +19,7 @@ from mlprun.parts.datasets.table.columns import CLASSES
 from mlprun.parts.datasets.table.delimited import repeated
 from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.datasets.table.reading import read_all
-from mlprun.parts.datasets.table.source import FORMATS, Sheet, Source, shown
+from mlprun.parts.datasets.table.source import FORMATS, IN_MEMORY, MemoryTable, Sheet, Source, shown
 from mlprun.parts.part import ConfigPath, listed
 
 if TYPE_CHECKING:
@@ -137,8 +137,19 @@ class Table(ReadOptions, Dataset):
         return listed(self.path)
 
     @property
+    def memory(self) -> MemoryTable | None:
+        """The rows in memory that are read instead of the files, if there are any."""
+        return vars(self).get("_memory")
+
+    def with_memory(self, memory: MemoryTable) -> Table:
+        """The table with these rows instead of those of the files."""
+        return self.model_copy(update={"_memory": memory})  # no field: neither stored nor compared
+
+    @property
     def location(self) -> str:
         """The files as messages name them."""
+        if self.memory is not None:
+            return IN_MEMORY
         return self.paths[0] + (f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else "")
 
     @property
@@ -209,17 +220,17 @@ class Table(ReadOptions, Dataset):
     def key(self) -> str:
         """What a table that was read is known by until it is loaded; empty where it cannot be."""
         try:
-            stats = list(map(files.system.stat, self.paths))
+            stats = list(map(files.system.stat, self.paths if self.memory is None else ()))
         except (OSError, ValueError):
             return ""  # reading says what is wrong, and nothing is kept
         options = self.model_dump_json(exclude={"split", "standardize", "seed", "positive", "fraction"})
         # the rest of a split is spelled out between the look at a table and its use
         column = None if self.split is None else self.split.column
         files_now = [(one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) for one in stats]
-        return f"{options} {column!r} {files_now}"
+        return f"{options} {column!r} {files_now if self.memory is None else self.memory.digest}"
 
     def _read(self) -> Data:
-        sources = [Source.of(path, self) for path in self.paths]
+        sources = [Source.of(one, self) for one in (self.paths if self.memory is None else [self.memory])]
         sheet = read_all(sources, header=self._refuse_rows_without_header)
         features = self._features(sheet)
         sheet, left_out = columns.with_targets(sheet, self.targets)
