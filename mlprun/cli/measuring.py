@@ -248,8 +248,9 @@ class PlainLoop:
 
     def _objective(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss: torch.Tensor = self.loss(self.forward(inputs), targets)
+        divisor = self.config.penalty.divisor(self.config.loss, targets)
         for penalty in self.penalties:
-            loss = loss + penalty.value(self.model.weights())
+            loss = loss + penalty.value(self.model.weights()) / divisor
         return loss
 
     def _evaluate(self) -> tuple[float, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -182,6 +184,13 @@ class AdamLike(Optimizer):
     weight_decay: WeightDecay = 0.0
 
 
+EpsHat = Annotated[
+    bool,
+    Field(
+        description="add eps before the bias correction, as scikit-learn and Keras do; the paper calls it "
+        "epsilon hat"
+    ),
+]
 AMSGrad = Annotated[bool, Field(description="divide by the largest running mean so far")]
 
 
@@ -193,9 +202,39 @@ class Adam(AdamLike):
     openreview.net/forum?id=ryQu7f-RZ
     """
 
+    stored_if_set = frozenset({"groups", "eps_hat"})
+
     name: Literal["adam"] = "adam"
     amsgrad: AMSGrad = False
     decoupled_weight_decay: Decoupled = False
+    eps_hat: EpsHat = False
+
+    def build(
+        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
+    ) -> list[torch.optim.Optimizer]:
+        if not self.eps_hat:
+            return super().build(parameters, embeddings=embeddings)
+        avoid_dynamo_import()
+        return [_adam_with_eps_hat()(list(parameters.items()), **self.options())]
+
+    def options(self) -> dict[str, Any]:
+        return {name: value for name, value in super().options().items() if name != "eps_hat"}
+
+
+@cache
+def _adam_with_eps_hat() -> type[torch.optim.Adam]:
+    """Return torch's Adam with `eps` divided by the correction of the root, which torch leaves out."""
+    import torch
+
+    class EpsHatAdam(torch.optim.Adam):
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                steps = [self.state[one]["step"].item() for one in group["params"] if one in self.state]
+                correction = 1 - group["betas"][1] ** (max(steps, default=0) + 1)
+                group["eps"] = self.defaults["eps"] / math.sqrt(correction)
+            return super().step(closure)
+
+    return EpsHatAdam
 
 
 @optimizers.register

@@ -190,6 +190,21 @@ class Exponential(EpochSchedule):
 
 
 @schedules.register
+class Inverse(EpochSchedule):
+    """The learning rate is divided by (1 + rate * epoch) to a power.
+
+    Power 1 is inverse time decay; scikit-learn's `invscaling` has the train rows as rate, and power 0.5.
+    """
+
+    name: Literal["inverse"] = "inverse"
+    rate: PositiveFloat = Field(1.0, description="growth of the divisor per epoch")
+    power: NonNegativeFloat = Field(1.0, description="exponent")
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return math.pow(1 + self.rate * epoch, -self.power)
+
+
+@schedules.register
 class Polynomial(EpochSchedule):
     """The learning rate falls to 0 as (1 - epoch / total) to a power: a straight line for power 1."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
@@ -116,6 +117,13 @@ def registries() -> tuple[Registry[Any], ...]:
 class Penalties(Options):
     """Coefficients of the penalties added to the objective: one field for each registered penalty."""
 
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"divide_by_rows"})
+
+    divide_by_rows: bool = Field(
+        default=False,
+        description="divide the penalties of a step by the number of its rows, or the sum of their weights",
+    )
+
     @classmethod
     def add_fields(cls) -> None:
         """Add a field for every registered penalty."""
@@ -123,6 +131,12 @@ class Penalties(Options):
             about = f"{penalties[name].summary()} Factor on it; 0 for none."
             field = FieldInfo(annotation=NonNegativeFloat, default=0.0, description=about)
             cls.__pydantic_fields__.setdefault(name, field)
+
+    def divisor(self, loss: Loss, targets: Any, weights: Any = None) -> float:
+        """Return what penalties are divided by in a step on rows with these targets and weights."""
+        if not self.divide_by_rows:
+            return 1.0
+        return loss.weight(targets, weights) / math.prod(targets.shape[1:]) or 1.0
 
 
 Penalties.add_fields()
@@ -329,7 +343,7 @@ class Config(Options):
     @property
     def penalties(self) -> tuple[Penalty, ...]:
         """The penalties whose coefficient is not 0."""
-        factors = ((name, factor) for name, factor in self.penalty if factor > 0)
+        factors = ((name, factor) for name, factor in self.penalty if name in penalties and factor > 0)
         return tuple(penalties[name](name=name, coefficient=factor) for name, factor in factors)
 
 

@@ -46,6 +46,10 @@ CASES = {
         lambda o: lr_scheduler.MultiStepLR(o, [20, 5, 6], 0.5),
     ),
     "exponential": ({"name": "exponential", "gamma": 0.9}, lambda o: lr_scheduler.ExponentialLR(o, 0.9)),
+    "inverse": (
+        {"name": "inverse", "rate": 0.5, "power": 2.0},
+        lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 1 / (1 + 0.5 * epoch) ** 2),
+    ),
     "polynomial": ({"name": "polynomial"}, lambda o: lr_scheduler.PolynomialLR(o, total_iters=EPOCHS)),
     "polynomial, shorter": (
         {"name": "polynomial", "power": 2.0, "total_iters": 15},

@@ -54,7 +54,7 @@ LINES = [
     ("training: {seed: 4294967296}", "2:18: training.seed: must be less than 4294967296, got 4294967296"),
     ("training: {shuffle: yes}", "2:21: training.shuffle: expected true or false, got the string 'yes'"),
     ("training: 3", "2:11: training: expected a mapping, got 3; its keys are epochs, batch_size, accumulate, shuffle, seed, dtype, threads, evaluate_every, log_every, report_every, clip_norm, clip_value, average"),
-    ("penalty: {l3: 1}", "2:11: penalty.l3: unknown key; expected one of l2, l1"),
+    ("penalty: {l3: 1}", "2:11: penalty.l3: unknown key; expected one of divide_by_rows, l2, l1"),
     ("architecture: {hidden: 5}", "2:24: architecture.hidden: expected a list, got 5; put it in brackets"),
     ("architecture: {hidden: [5, x]}", "2:28: architecture.hidden.1: expected a whole number, got the string 'x'"),
     ("architecture: {layers: [{unit: 3}]}", "2:26: architecture.layers.0.unit: unknown key; did you mean units?"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _OPTIONS = (
     "momentum", "dampening", "nesterov", "beta1", "beta2", "eps", "weight_decay", "decoupled_weight_decay",
     "momentum_decay", "alpha", "lr_decay", "rho", "lambd", "t0", "eta1", "eta2", "step_size1", "step_size2",
+    "eps_hat",
 )  # fmt: skip
 # every number that an `update` function reads as `s.<scalar>`; `decay` is the weight decay in the gradient,
 # `shrink` the decoupled one as a factor on the parameter
@@ -65,6 +66,8 @@ def _adam_scalars(o: Any, lr: Any, step: Any, state: Any, s: Any) -> None:
         s.decay, s.shrink = 0.0, 1.0 - lr * o.weight_decay
     s.lr = lr / (1.0 - o.beta1 ** float(step))
     s.second = 1.0 / math.sqrt(1.0 - o.beta2 ** float(step))
+    if o.eps_hat > 0:
+        s.eps = o.eps * s.second
 
 
 def _moments(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, Lanes, Lanes]:

@@ -53,7 +53,7 @@ RUN = _dtype(
     "batch_size accumulate block_rows shuffle seed epochs evaluate_every log_every patience python_metrics "
     # loss and metrics: one of the constants above, the classes that are counted (1 for hits), and the index
     # of the metric that decides on the best epoch, -1 for the loss
-    "loss unread_loss sum_reduction weight_per_row sums classes best_metric maximize "
+    "loss unread_loss sum_reduction penalty_per_row weight_per_row sums classes best_metric maximize "
     "optimizer plateau plateau_patience plateau_cooldown plateau_absolute "
     # flat arrays: see Layout
     "parameters transposed average average_start",

@@ -196,6 +196,7 @@ class FusedRun:
         names = ("seed", "epochs", "log_every", "evaluate_every")
         values |= {name: getattr(training, name) for name in names}
         values |= {penalty.name: penalty.coefficient for penalty in config.penalties}
+        values["penalty_per_row"] = config.penalty.divide_by_rows
         values |= self._loss_values() | self._sums()
         if isinstance(config.schedule, ReduceOnPlateau):
             options = ("patience", "cooldown", "factor", "threshold", "min_lr", "eps")

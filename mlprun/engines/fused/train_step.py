@@ -365,9 +365,10 @@ def add_sums(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None:
 
 
 @device_function
-def penalize(run: Any, layers: Any, parameters: Any, gradient: Any) -> Any:
-    """Return the value of the penalties and add their gradient."""
-    l2, l1 = run.l2, run.l1
+def penalize(run: Any, layers: Any, parameters: Any, gradient: Any, weight: Any) -> Any:
+    """Return the value of the penalties and add their gradient; the weights of rows sum to `weight`."""
+    share = run.weight_per_row / weight if run.penalty_per_row == 1 and weight > 0 else 1.0
+    l2, l1 = run.l2 * share, run.l1 * share
     squares, sizes = 0.0, 0.0
     twice, once = parameters.dtype.type(2 * l2), parameters.dtype.type(l1)
     for index in range(layers.shape[0]):
@@ -470,7 +471,7 @@ def update_parameters(run: Any, network: Any, state: Any, parameters: Any, space
             gradient[i] *= share
     objective = losses * factor
     if run.l2 > 0 or run.l1 > 0:
-        objective += penalize(run, network.layers, parameters.current, gradient)
+        objective += penalize(run, network.layers, parameters.current, gradient, weight)
     clip(run, parameters.groups, gradient)
     state.steps += 1
     update_groups(run, state, parameters, space, lr)

@@ -98,9 +98,10 @@ class Learner:
         total = self.summed(loss, logits, targets, weights)
         divisor = 1.0 if loss.reduction == "sum" else loss.weight(targets, weights) or 1.0
         scaled = objective = total / divisor * loss.scale
+        rows = self.config.penalty.divisor(loss, targets, weights)
         for penalty in self.config.penalties:
             for weight in (tensor for name, tensor in tensors.items() if name.endswith("weight")):
-                objective = objective + PENALTIES[penalty.name](weight).sum() * penalty.coefficient
+                objective = objective + PENALTIES[penalty.name](weight).sum() * (penalty.coefficient / rows)
         objective.backward()
         gradients = {name: tensor.grad for name, tensor in tensors.items()}
         return LossAndGradients(logits.data, float(scaled.data), float(objective.data), gradients)

@@ -98,12 +98,13 @@ def sgd(
 def adam(
     w: Array, g: Array, slots: Slots, lr: float,
     *, betas: tuple[float, float], eps: float, weight_decay: float, amsgrad: bool,
-    decoupled_weight_decay: bool,
+    decoupled_weight_decay: bool, eps_hat: bool = False,
 ) -> Array:  # fmt: skip
     """w <- w - lr m / (sqrt(v) + eps), m and v being running means of the gradient and of its square.
 
     Both start at 0: after n steps the shares in m sum to 1 - b1^n, by which it is divided, and so with v.
-    A decoupled weight decay shrinks w itself; the other one enters the gradient.
+    A decoupled weight decay shrinks w itself; the other one enters the gradient. `eps_hat` adds eps to the
+    root before v is divided.
     """
     w, g = (w * (1 - lr * weight_decay), g) if decoupled_weight_decay else (w, g + weight_decay * w)
     n = slots["step"] = np.asarray(slots.get("step", 0) + np.float32(1))
@@ -111,7 +112,9 @@ def adam(
     v = slots["exp_avg_sq"] = betas[1] * slots.get("exp_avg_sq", 0 * w) + (1 - betas[1]) * g * g
     if amsgrad:  # the largest so far
         v = slots["max_exp_avg_sq"] = np.maximum(slots.get("max_exp_avg_sq", 0), v)
-    return w - lr * m / (1 - betas[0] ** int(n)) / (np.sqrt(v / (1 - betas[1] ** int(n))) + eps)
+    share = 1 - betas[1] ** int(n)
+    eps = eps / np.sqrt(share) if eps_hat else eps
+    return w - lr * m / (1 - betas[0] ** int(n)) / (np.sqrt(v / share) + eps)
 
 
 OPTIMIZERS: dict[str, Callable[..., Array]] = {"sgd": sgd, "adam": adam}

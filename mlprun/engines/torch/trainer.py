@@ -346,7 +346,8 @@ class TorchTrainer:
                 loss = loss * (part.weight(*targets) / (part.weight(*batch[1:]) or 1.0))
             objective = loss
             for penalty in self._penalties if start == 0 else ():
-                objective = objective + penalty.value(self._weights)
+                value, divisor = penalty.value(self._weights), self.config.penalty.divisor(part, *batch[1:])
+                objective = objective + (value if divisor == 1.0 else value / divisor)
             yield logits, loss, objective
 
     def first_batch(self) -> tuple[Tensor, ...]:

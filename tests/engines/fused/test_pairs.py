@@ -25,7 +25,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01},
         {"momentum": 0.8, "nesterov": True},
     ],
-    "adam": [{"amsgrad": True}, {"weight_decay": 0.1, "decoupled_weight_decay": True, "eps": 1e-3}],
+    "adam": [
+        {"amsgrad": True},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True, "eps": 1e-3},
+        {"eps": 1e-3, "eps_hat": True},
+    ],
     "adamw": [{"weight_decay": 0.1}],
     "nadam": [{"weight_decay": 0.1, "decoupled_weight_decay": True}, {"weight_decay": 0.1}],
     "rmsprop": [{"centered": True, "momentum": 0.5, "eps": 1e-3}, {"weight_decay": 0.1}],
@@ -65,7 +69,7 @@ def axes() -> dict[str, list[Any]]:
         "activation": [*shapes, ("relu", "tanh")],
         "loss": [*simple, *MORE_LOSSES],
         "optimizer": rules,
-        "penalty": [{}, {"l2": 0.01}, {"l1": 0.01, "l2": 0.001}],
+        "penalty": [{}, {"l2": 0.01}, {"l1": 0.01, "l2": 0.001, "divide_by_rows": True}],
         "schedule": [{"name": part.names()[0], **REQUIRED.get(part.names()[0], {})} for part in schedules],
         "dtype": ["float64", "float32"],
     }

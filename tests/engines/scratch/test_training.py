@@ -22,6 +22,7 @@ RULES = [
     {"name": "adam", "lr": 0.01},
     {"name": "adam", "lr": 0.01, "amsgrad": True, "weight_decay": 0.1, "betas": [0.8, 0.95]},
     {"name": "adam", "lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True, "eps": 1e-3},
+    {"name": "adam", "lr": 0.01, "eps": 1e-3, "eps_hat": True},
     {"name": "adamw", "lr": 0.01, "weight_decay": 0.1},
 ]
 REQUIRED: dict[str, dict[str, Any]] = {
@@ -160,7 +161,7 @@ SEQUENCES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_symbols_and_sequences_are_learnt_as_in_torch(lab: Any, name: str, rule: dict[str, Any]) -> None:
     given = config(lab, "cross_entropy", dataset=SYMBOLS, architecture=SEQUENCES[name], optimizer=rule)
-    given["penalty"] = {"l2": 0.01, "l1": 0.001}
+    given["penalty"] = {"l2": 0.01, "l1": 0.001, "divide_by_rows": True}
     lab.assert_as_torch(given)
 
 
