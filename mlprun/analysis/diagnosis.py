@@ -7,6 +7,7 @@ where its evidence is missing, as when the data is gone.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -17,13 +18,15 @@ from mlprun.analysis import statistics
 from mlprun.parts.activations import each
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mlprun.evaluation import TrainedModel
     from mlprun.experiment import Experiment
-    from mlprun.parts.data import Array, Floats
+    from mlprun.parts.data import Array, Data, Floats, Ints, Names
+    from mlprun.parts.datasets.table import Table
+    from mlprun.parts.losses import Loss
     from mlprun.schema import Config
     from mlprun.storage.runs import Status
 
@@ -40,14 +43,22 @@ SATURATED = 0.9
 """share of the rows for which a saturated unit is near its bounds"""
 NEAR = 0.01
 """of the range of a bounded activation: how near its bounds is"""
-RARE, COMMON = 0.05, 0.8
-"""shares of a class that make classes imbalanced"""
+RARE = 0.4
+"""share of a class, times the number of classes, below which classes are imbalanced"""
 STANDARD_ERRORS = 2.5
 """by which metrics of dev and test differ where that is worth a note"""
 ROWS = 10_000
 """rows that duplicates and single features are looked for in, at most"""
 ALONE = 0.99
 """share of rows that a single feature predicts where it may hold the target"""
+SAME = 0.9998
+"""share of variance from which on a feature is the target in another unit"""
+FEW_ROWS = 5
+"""number of rows below which distinct values in a column are no evidence of an identifier"""
+IDENTITY = re.compile(r"(?i:^|[\W_])(?i:id|uid|uuid|guid|idx|index|rowid|row)(?:$|[\W_])|[a-z](?:Id|ID)$")
+"""matches names such as id, customer_id, row-index, userId"""
+WIDE = 30
+"""categories from which on one input for each is many"""
 BOUNDS = {"tanh": (-1, 1), "hard_tanh": (-1, 1), "logistic": (0, 1), "hard_logistic": (0, 1)}
 
 
@@ -436,15 +447,20 @@ def _imbalance(case: _Case) -> Iterator[Finding]:
         return
     truth = np.asarray(experiment.fixed["train"].truth, np.int64)
     counts = np.bincount(truth, minlength=len(experiment.classes))
-    largest, smallest = int(counts.argmax()), int(counts.argmin())
-    total = int(counts.sum())
-    if counts[largest] > COMMON * total or counts[smallest] < RARE * total / max(1, len(counts) / 4):
+    rarest = rare_class(counts)
+    if rarest is not None:
         names = experiment.classes
         claim = "Classes are imbalanced: accuracy says little about rare ones."
-        most, least = (f"{counts[k]:,} of {names[k]!r}" for k in (largest, smallest))
+        most, least = (f"{counts[k]:,} of {names[k]!r}" for k in (int(counts.argmax()), rarest))
         evidence = f"train rows: {most}, {least}"
         remedy = "metrics: [balanced_accuracy, f1], loss.class_weights, dataset.split.stratify"
         yield Finding("imbalance", "note", claim, evidence, remedy)
+
+
+def rare_class(counts: Ints) -> int | None:
+    """The rarest class where classes are imbalanced: of two, one has less than a fifth of the rows."""
+    rarest = int(counts.argmin())
+    return rarest if counts[rarest] * len(counts) < RARE * counts.sum() else None
 
 
 def _duplicates(case: _Case) -> Iterator[Finding]:
@@ -473,8 +489,7 @@ def _single_feature(case: _Case) -> Iterator[Finding]:
         return
     inputs = np.asarray(rows.inputs[:ROWS], np.float64)
     truth = np.asarray(rows.truth[:ROWS], np.float64).reshape(len(inputs), -1)[:, 0]
-    groups = [truth == one for one in np.unique(truth)] if experiment.classes is not None else None
-    shares = [_explained(column, truth, groups) for column in inputs.T]
+    shares = [explained(column, truth, are_classes=experiment.classes is not None) for column in inputs.T]
     best = int(np.argmax(shares))
     if shares[best] >= ALONE:
         claim = f"The input {names[best]!r} alone predicts the target: possible leakage."
@@ -483,14 +498,89 @@ def _single_feature(case: _Case) -> Iterator[Finding]:
         yield Finding("leakage", "note", claim, evidence, remedy)
 
 
-def _explained(column: Array, truth: Floats, groups: list[Any] | None) -> float:
+def explained(column: Array, truth: Floats, *, are_classes: bool) -> float:
     """The share of variance that a column has in common with a number, or between classes."""
     if np.ptp(column) == 0 or np.ptp(truth) == 0:
         return 0.0
-    if groups is None:
+    if not are_classes:
         return float(np.corrcoef(column, truth)[0, 1] ** 2)
+    groups = (truth == one for one in np.unique(truth))
     between = sum(group.mean() * (column[group].mean() - column.mean()) ** 2 for group in groups)
     return float(between / column.var())
+
+
+# --- a table before it is trained on
+
+
+def table_warnings(table: Table, data: Data, loss: Loss | None = None) -> list[str]:
+    """What needs attention in the rows of a table, a line each; imbalance unless `loss` weights classes."""
+    inputs = np.asarray(data.inputs, np.float64)
+    targets = np.asarray(data.targets, np.float64).reshape(len(inputs), -1)
+    lines = []
+    rows = np.column_stack([np.where(np.isnan(inputs), np.inf, inputs), targets])
+    copies = len(rows) - len(np.unique(rows, axis=0))
+    if copies:
+        what = "row is a copy of another" if copies == 1 else "rows are copies of others"
+        lines.append(f"{copies} {what}, which may be in another split.")
+    rarest = None if data.classes is None else rare_class(class_counts(data))
+    if data.classes is not None and rarest is not None and getattr(loss, "class_weights", None) is None:
+        share = float(np.mean(data.targets == rarest))
+        lines.append(f"Imbalanced: class {data.classes[rarest]!r} has {share:.1%} of the rows.")
+    for k, (values, name) in enumerate(zip(inputs.T, data.input_names, strict=True)):
+        known = None if data.categories is None else data.categories[k]
+        if len(values) >= FEW_ROWS and _determines(
+            values, targets[:, 0], are_classes=data.classes is not None
+        ):
+            lines.append(f"Column {name!r} determines the target: is it known when predicting?")
+        if is_identity(name, values, known):
+            lines.append(f"Column {name!r} looks like a row identifier: set its option `as` to skip.")
+        options = table.of(name)
+        if known is not None and len(known) > WIDE and not (options.encode or options.max_categories):
+            what = f"Column {name!r} becomes {len(known)} inputs, one for each category"
+            lines.append(f"{what}: see encode and max_categories.")
+        if name in data.dates and len(options.format) and is_ambiguous(options.format, values):
+            lines.append(
+                f"Column {name!r} has no day above 12: is {options.format} right, day or month first?"
+            )
+    return [*lines, *data.warnings]
+
+
+def class_counts(data: Data) -> Ints:
+    """[K] rows of each class."""
+    return np.bincount(data.targets.astype(np.int64), minlength=len(data.classes or ()))
+
+
+def _determines(values: Floats, target: Floats, *, are_classes: bool) -> bool:
+    """Whether the target follows from a feature: one class for each value, or a straight line."""
+    present = ~np.isnan(values)
+    values, target = values[present], target[present]
+    if not len(values) or np.ptp(values) == 0 or np.ptp(target) == 0:
+        return False
+    if are_classes and 4 * (distinct := len(np.unique(values))) <= len(values):
+        return len(np.unique(np.column_stack([values, target]), axis=0)) == distinct
+    return not are_classes and explained(values, target, are_classes=False) >= SAME
+
+
+def is_identity(name: str, values: Floats, categories: Names | None) -> bool:
+    """Return True if a column is a row identifier.
+
+    That is the case if its texts are all different, or if its integers are all different and either count the
+    rows or the column is named like an id. Other integers, such as years, may be distinct by chance.
+    """
+    if len(values) < FEW_ROWS or len(np.unique(values)) < len(values) or np.isnan(values).any():
+        return False
+    if categories is not None or not (values == np.floor(values)).all():
+        return categories is not None
+    is_counting = values[0] in (0, 1) and bool((np.diff(values) == 1).all())
+    return is_counting or IDENTITY.search(name) is not None
+
+
+def is_ambiguous(form: str | Sequence[str], days: Floats) -> bool:
+    """Whether dates in a numeric format could have day and month exchanged: no day is above 12."""
+    dates = days[~np.isnan(days)].astype("datetime64[D]")
+    numbers = dates - dates.astype("datetime64[M]")
+    both = isinstance(form, str) and re.search("%[-_]?d.?%[-_]?m|%[-_]?m.?%[-_]?d", form) is not None
+    return both and not re.match("%Y|.*%d[.]", str(form)) and bool((numbers.astype(np.int64) < 12).all())
 
 
 RULES = (

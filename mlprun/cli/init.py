@@ -61,7 +61,7 @@ def init_command(
     *,
     data: Annotated[str | None, Option(metavar="FILE", help="Table: CSV, TSV, Parquet, JSON lines.")] = None,
     target: Annotated[
-        list[str] | None, Option(metavar="COLUMN", help="Column to predict; repeatable.")
+        list[str] | None, Option(metavar="COLUMN", help="Column to predict; a,b or repeated for several.")
     ] = None,
     out: Annotated[str | None, Option(metavar="FILE", help="Output file; - for standard output.")] = None,
     force: Force = False,
@@ -73,12 +73,13 @@ def init_command(
     mlprun init iris --out first.yaml        another dataset
     mlprun init --data my.csv --target y     my.yaml for your table
 
-    For a table it detects usable feature columns with their types and scales,
-    whether the target is a class or a number, missing values, and a column that
-    assigns rows to train, dev and test, each with a comment that says why. It
-    reports identifiers, duplicates, features that determine the target, and
-    imbalanced classes, which it weights and measures by F1, balanced accuracy
-    and ROC AUC.
+    For a table it detects how columns are read (encoding, decimal comma, currency,
+    percent, dates), their types and scales, many categories, missing values,
+    groups, whether the target is a class or a number, and a column that assigns
+    rows to train, dev and test, each with a comment that says why. It reports
+    identifiers, which it skips, duplicates, features that determine the target,
+    ambiguous dates, and imbalanced classes, which it weights and measures by F1,
+    balanced accuracy and ROC AUC.
 
     Also writes mlprun.schema.json next to the config, unless it exists, so that
     editors can complete and check the config.
@@ -135,14 +136,15 @@ def for_table(path: str, target: Sequence[str], *, out: str) -> tuple[str, list[
     found = infer_table(path, target)
     relative = os.path.relpath(path, os.path.dirname(out) or ".")
     dataset = {"name": "table", "path": relative, **found.options}
-    lines = [*found.about, "Features:", *(f"  {line}" for line in found.columns)]
+    lines = [*found.about, "Columns:", *(f"  {line}" for line in found.columns)]
+    chosen = {**TABLE, **found.sections}
     try:
-        return _render(dataset, lines, out, {**TABLE, **found.sections})[0], found.about
+        return _render(dataset, lines, out, chosen, found.suggested)[0], found.about
     except ConfigError:
         if "split" in dataset:
             raise
         few = "Too few rows to split: train, dev and test each use all rows."
-        text, _ = _render({**dataset, "split": "same"}, [*lines, few], out, {**TABLE, **found.sections})
+        text, _ = _render({**dataset, "split": "same"}, [*lines, few], out, chosen)
         return text, [*found.about, few]
 
 
@@ -152,7 +154,11 @@ def _parse(config: Mapping[str, Any], out: str) -> schema.Config:
 
 
 def _render(
-    dataset: dict[str, Any], about: list[str], out: str, chosen: Mapping[str, Any] = CHOSEN
+    dataset: dict[str, Any],
+    about: list[str],
+    out: str,
+    chosen: Mapping[str, Any] = CHOSEN,
+    suggested: Mapping[str, Any] | None = None,
 ) -> tuple[str, list[str]]:
     info = _parse({"dataset": dataset}, out).dataset.info()
     sections: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "mlp"}, **chosen}
@@ -171,13 +177,18 @@ def _render(
         *(f"# {printable(line)}" for line in [*about, f"Train it with `{command_line('train', out)}`."]),
         "# Commented lines show the other options at their default values.",
         "",
-        *_section_lines(_parse(sections, out), sections),
+        *_section_lines(_parse(sections, out), sections, suggested or {}),
     ]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip("\n") + "\n", about
 
 
-def _section_lines(config: schema.Config, chosen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the lines of the config: active are the chosen sections, and the options in them and `ACTIVE`."""
+def _section_lines(
+    config: schema.Config, chosen: Mapping[str, Mapping[str, Any]], suggested: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield the lines of the config: active are the chosen sections, and the options in them and `ACTIVE`.
+
+    Options of the dataset that are `suggested` are comments with these values.
+    """
     for section in _top(type(config)):
         value, name = getattr(config, section.name), section.name
         active = name in chosen or name in ACTIVE
@@ -192,6 +203,11 @@ def _section_lines(config: schema.Config, chosen: Mapping[str, Mapping[str, Any]
         for option in _top(type(value)):
             shown = options.get(option.name, getattr(value, option.name))
             is_active = option.name in (*options, *ACTIVE.get(name, ()))
+            if is_active and option.name == "columns":
+                yield f"  columns:  # {option.description}"
+                yield from (f"    {inline(one)}: {inline(own)}" for one, own in shown.items())
+                continue
+            shown = suggested.get(option.name, shown) if name == "dataset" else shown
             yield _line(f"  {'' if is_active else '# '}{option.name}: {_shown(shown)}", option)
         yield ""
 

@@ -1,9 +1,9 @@
 """`mlprun validate`: the problems of configs and sweep files."""
 
+import importlib
 from collections.abc import Sequence
 
 from mlprun import files, schema
-from mlprun.cli.infer import data_warnings
 from mlprun.cli.options import AllowCode, Configs
 from mlprun.cli.terminal import Output
 from mlprun.errors import ConfigError, MlprunError, UsageError
@@ -25,7 +25,8 @@ def validate_command(
 
     A KEY=VALUE argument overrides a value in all configs. Prints `FILE: ok` for
     each config without problems; problems go to standard error, and so do warnings
-    of a table: copies of rows, constants, and features that determine the target.
+    of a table: copies of rows, constants, identifiers, features that determine the
+    target, imbalanced classes, many categories, and ambiguous dates.
 
     --json prints {"ok": true | false,
       "configs": [{"config": FILE, "ok": true | false, "problems": [TEXT, ...]}]}
@@ -65,9 +66,11 @@ def _failure(
     """Warn of a table; return the error of a config or the first one of a sweep's trials, None if valid."""
     try:
         try:
-            dataset = schema.load(config, overrides, allow_code=allow_code).dataset
-            for warning in data_warnings(dataset.load()) if isinstance(dataset, Table) else ():
-                output.message(f"warning: {config}: {warning}")
+            loaded = schema.load(config, overrides, allow_code=allow_code)
+            if isinstance(table := loaded.dataset, Table):
+                diagnosis = importlib.import_module("mlprun.analysis.diagnosis")
+                for warning in diagnosis.table_warnings(table, table.load(), loaded.loss):
+                    output.message(f"warning: {config}: {warning}")
         except ConfigError:
             # which configs do not need
             from mlprun.sweeps import definition

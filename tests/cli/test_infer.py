@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from mlprun import schema
 from mlprun.cli import main
 from mlprun.cli.infer import infer_table
 from mlprun.errors import DataError, UsageError
@@ -21,7 +22,7 @@ ROWS = "area,colour,y\n1.5,red,yes\n2.0,blue,no\n2.5,red,yes\n3.0,blue,no\n"
 
 def test_a_whole_table_is_read_as_it_is(table):
     options, about, *_ = infer_table(table(ROWS), ["y"])
-    assert options == {"target": "y", "features": ("area", "colour"), "missing": "refuse"}
+    assert options == {"target": "y", "missing": "refuse"}
     assert about == [
         "4 rows, 2 features, target: y (2 classes).",
         "One-hot encoded: colour.",
@@ -47,16 +48,18 @@ def test_a_column_that_names_the_splits_is_used_for_them(table):
     ]
     options, about, *_ = infer_table(table("\n".join(lines)), ["y"])
     assert options["split"] == {"column": "part"}
-    assert options["features"] == ("area", "colour")
+    assert "columns" not in options
     assert about[-1] == "Splits are taken from column part."
 
 
 def test_columns_that_nothing_can_be_learnt_from_are_left_out(table):
     rows = "".join(f"{k},name {k},{k * 1.5},{'yes' if k % 2 else 'no'}\n" for k in range(150))
     options, about, *_ = infer_table(table(",name,area,y\n" + rows), ["y"])
-    assert options["features"] == ("area",)
-    assert about[-1].startswith("Skipped: ")
-    assert "column 'name'" in about[-1]
+    assert options["columns"] == {"": {"as": "skip"}, "name": {"as": "skip"}}
+    assert about[-2:] == [
+        "Skipped column '': it has no name, as if it counted the rows.",
+        "Skipped column 'name': 150 different texts in 150 rows.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_each_feature_is_described_and_its_scale_follows_its_values(table):
 def test_dates_are_read_in_their_format(table, form, options):
     rows = "".join(f"{form.format(k)},{k},{k * k % 7 + 0.5}\n" for k in range(1, 29))
     found = infer_table(table("day,a,y\n" + rows), ["y"])
-    assert found.options["columns"] == {"day": options}
+    assert found.options["columns"]["day"] == options
     assert found.columns[0] == "day: date, 28 distinct, 2024-03-01 to 2024-03-28"
 
 
@@ -111,7 +114,7 @@ def test_imbalanced_classes_are_weighted_and_the_rare_one_is_positive(table):
         "loss": {"name": "bce", "class_weights": "balanced"},
         "metrics": ("f1", "balanced_accuracy", "roc_auc"),
     }
-    assert "Imbalanced: class 'bad' has 10.0% of the rows; classes are weighted." in found.about
+    assert "Imbalanced: class 'bad' has 10.0% of the rows." in found.about
     balanced = "".join(f"{k},{'bad' if k % 4 == 0 else 'good'}\n" for k in range(100))
     assert infer_table(table("a,y\n" + balanced), ["y"]).sections == {}
     third = rows.replace("bad", "worse", 2)
@@ -167,3 +170,116 @@ def test_separators_of_numbers_are_those_that_fit(table, form, separator, marks)
     rows = "".join(f"{text}{separator}{k * 7 % 29}\n" for k, text in enumerate(texts))
     options = infer_table(table(f"a{separator}y\n" + rows), ["y"]).options
     assert {name: options[name] for name in ("decimal", "thousands") if name in options} == marks
+
+
+def german(k):
+    """A number as Excel writes it in Germany."""
+    return f"{1234.5 * k:,.2f}".translate(str.maketrans(",.", ".,"))
+
+
+def test_a_file_of_a_german_excel_is_read_with_what_it_needs(tmp_path, monkeypatch, call):
+    lines = [
+        f"{german(k)} €;{k % 40},5 %;{k} kg;{k % 28 + 1:02}.02.2023;{k % 8 if k % 9 else '-'};0{k % 20 + 10}"
+        for k in range(10, 90)
+    ]
+    (tmp_path / "t.csv").write_bytes(
+        "\n".join(["Preis;Rabatt;Größe;Datum;Note;PLZ", *lines]).encode("cp1252")
+    )
+    monkeypatch.chdir(tmp_path)
+    assert call("init", "--data", "t.csv", "--target", "Preis")[0] == 0
+    dataset = schema.load("t.yaml").dataset
+    read = {name: own.model_dump(exclude_unset=True, by_alias=True) for name, own in dataset.columns.items()}
+    assert (dataset.encoding, dataset.decimal, dataset.thousands) == ("cp1252", ",", ".")
+    assert dataset.missing.model_dump() == {"values": ("-",), "fill": "impute"}
+    assert read == {
+        "Preis": {"as": "number", "strip": "€"},
+        "Rabatt": {"as": "percent"},
+        "Größe": {"as": "number", "strip": "kg"},
+        "Datum": {"as": "date", "format": "%d.%m.%Y"},
+        "Note": {"missing": "median", "indicator": True},
+        "PLZ": {"as": "category"},
+    }
+    data = dataset.load()
+    np.testing.assert_allclose(data.targets[:, 0], [1234.5 * k for k in range(10, 90)])
+    np.testing.assert_allclose(data.inputs[:, 0], [(k % 40 + 0.5) / 100 for k in range(10, 90)])
+    assert call("train", "t.yaml", "training.epochs=1", "-q")[0] == 0
+
+
+def test_what_is_written_in_two_ways_gets_both_texts(table):
+    rows = "".join(f"{k} lb,{k}.5\n{k}lbs,{k}\n" for k in range(40))
+    found = infer_table(table("weight,y\n" + rows), ["y"])
+    assert found.options["columns"]["weight"] == {"as": "number", "strip": ("lb", "lbs")}
+
+
+@pytest.mark.parametrize("name", ["width, cm", '"width, cm"'])
+def test_a_semicolon_is_found_behind_a_comma_in_the_header(table, name):
+    rows = "".join(f"{k * 3 % 31};{k * k % 17}.5\n" for k in range(30))
+    options = infer_table(table(f"{name};y\n" + rows), ["y"]).options
+    assert options.get("separator", ";") == ";"
+
+
+def test_days_and_months_that_may_be_exchanged_are_said(table):
+    rows = "".join(f"{k % 12 + 1:02}/{k * 5 % 12 + 1:02}/2024,{k * k % 17}.5\n" for k in range(30))
+    found = infer_table(table("day,y\n" + rows), ["y"])
+    assert found.options["columns"] == {"day": {"as": "date", "format": "%d/%m/%Y"}}
+    assert "Column 'day' has no day above 12: is %d/%m/%Y right, day or month first?" in found.about
+    assert found.columns[0].endswith("; no day is above 12: day or month first?")
+
+
+@pytest.mark.parametrize(
+    ("city", "options"),
+    [
+        (lambda k: f"town {k % 30}" if k % 10 else f"rare {k}", {"max_categories": 50}),
+        (lambda k: f"town {k % 200}", {"encode": "target"}),
+        (lambda k: f"town {k}", {"as": "skip"}),
+    ],
+    ids=["few are common", "all are alike", "one for each row"],
+)
+def test_many_categories_are_grouped_encoded_or_left_out(table, city, options):
+    rows = "".join(f"{city(k)},{k % 7},{k * k % 11}.5\n" for k in range(1000))
+    assert infer_table(table("city,b,y\n" + rows), ["y"]).options["columns"] == {"city": options}
+
+
+def test_many_missing_cells_get_an_input_and_few_the_mean(table):
+    cells = [
+        ("" if k % 10 == 0 else k % 7, "" if k == 5 else k % 9, "" if k % 8 == 0 else "ab"[k % 2])
+        for k in range(200)
+    ]
+    rows = "".join(f"{many},{few},{text},{k % 3}.5\n" for k, (many, few, text) in enumerate(cells))
+    found = infer_table(table("many,few,text,y\n" + rows), ["y"])
+    assert found.options["columns"] == {
+        "many": {"missing": "median", "indicator": True},
+        "text": {"missing": "most_frequent", "indicator": True},
+    }
+    assert found.columns[0].endswith("; 20 missing; indicator, as 10% of the cells are missing")
+
+
+def test_repeated_ids_are_groups_and_rows_in_order_of_dates_are_said(table):
+    rows = "".join(f"p{k % 25},{k * k % 7},{k * k % 11}.5\n" for k in range(100))
+    found = infer_table(table("patient,b,y\n" + rows), ["y"])
+    assert found.options["group"] == "patient"
+    assert "Rows with equal patient stay in one split." in found.about
+    days = "".join(f"2024-{k // 28 + 1:02}-{k % 28 + 1:02},{k * k % 7},{k * k % 11}.5\n" for k in range(100))
+    found = infer_table(table("day,b,y\n" + days), ["y"])
+    assert ("time" not in found.options, found.suggested) == (True, {"time": "day"})
+    assert "Rows are in the order of 'day': set dataset.time to test on later ones." in found.about
+
+
+def test_a_skewed_target_is_learnt_as_its_logarithm(table):
+    draw = np.random.default_rng(0)
+    rows = "".join(f"{k % 7},{value:.4f}\n" for k, value in enumerate(draw.lognormal(3, 1.2, 200)))
+    found = infer_table(table("a,y\n" + rows), ["y"])
+    assert found.options["target_transform"] == "log1p"
+    assert "Skewed and not negative: target y; target_transform is log1p." in found.about
+
+
+def test_targets_may_be_named_with_a_comma_between_them(table):
+    rows = "a,b,c\n1.5,2.5,3\n2.5,3.5,4\n3.5,1.5,9\n"
+    assert infer_table(table(rows), ["a,b"]).options["target"] == ("a", "b")
+
+
+def test_times_of_day_are_left_out_with_the_reason(table):
+    rows = "".join(f"{k // 60}:{k % 60:02},{k % 7},{k * k % 11}.5\n" for k in range(600, 800))
+    found = infer_table(table("at,b,y\n" + rows), ["y"])
+    assert found.options["columns"] == {"at": {"as": "skip"}}
+    assert "at: skipped; '10:00' is in a format that is not read as a number or date" in found.columns[0]

@@ -113,7 +113,7 @@ def test_a_table_becomes_a_config_beside_which_it_is_found(init, tmp_path):
     config = schema.load("configs/first.yaml")
     assert config.name == "first"
     assert config.dataset.path == "data/my rows.csv"
-    assert config.dataset.features == ("area", "colour")
+    assert config.dataset.load().input_names == ("area", "colour")
     assert config.dataset.missing == "impute"
     assert config.loss.name == "bce"
     text = (tmp_path / "configs" / "first.yaml").read_text()
@@ -128,7 +128,7 @@ def test_a_column_that_only_names_the_rows_is_left_out(init, tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["Nr,who,year,customer_id,grade,y", *lines]))
     code, _, err = init("--data", "t.csv", "--target", "y")
     assert code == 0
-    assert schema.load("t.yaml").dataset.features == ("year", "grade")
+    assert schema.load("t.yaml").dataset.load().input_names == ("year", "grade")
     for name in ("Nr", "who", "customer_id"):
         assert f"Skipped column '{name}': looks like a row identifier." in err
 
@@ -138,9 +138,9 @@ def test_what_is_the_only_feature_or_few_rows_is_kept(header, init, tmp_path):
     (tmp_path / "one.csv").write_text("\n".join([header, *(f"{k},{k * 0.5 + k % 3}" for k in range(1, 30))]))
     (tmp_path / "few.csv").write_text("a,word,y\n1,one,3.5\n2,two,4.5\n3,three,6\n4,four,7\n")
     assert init("--data", "one.csv", "--target", "y")[0] == 0
-    assert schema.load("one.yaml").dataset.features == (header[:-2],)
+    assert schema.load("one.yaml").dataset.load().input_names == (header[:-2],)
     assert init("--data", "few.csv", "--target", "y")[0] == 0
-    assert schema.load("few.yaml").dataset.features == ("a", "word")
+    assert schema.load("few.yaml").dataset.load().input_names == ("a", "word")
 
 
 @pytest.mark.parametrize("targets", [("3.5", "4.5", "5.5"), ("x", "z", "x")])
@@ -180,7 +180,7 @@ def test_odd_column_names_survive(init, tmp_path):
     rows = "\n".join(",".join(str(k * j + 0.5) for j in range(1, 9)) for k in range(1, 20))
     (tmp_path / "t.csv").write_text(",".join(odd) + "\n" + rows)
     assert init("--data", "t.csv", "--target", "y")[0] == 0
-    assert schema.load("t.yaml").dataset.features == tuple(odd[:-1])
+    assert schema.load("t.yaml").dataset.load().input_names == tuple(odd[:-1])
 
 
 def test_a_name_with_a_line_break_stays_in_its_comment(init, tmp_path):

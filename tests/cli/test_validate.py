@@ -129,3 +129,22 @@ def test_a_table_is_warned_of(tmp_path, capsys):
         f"warning: {config}: 1 row is a copy of another, which may be in another split.",
         f"warning: {config}: Column 'twice' determines the target: is it known when predicting?",
     ]
+
+
+def test_a_table_is_warned_of_what_init_would_change(tmp_path, capsys):
+    cells = [(k, k * k % 79 % 43, k % 12 + 1, k % 9 + 1, "bad" if k % 8 == 0 else "good") for k in range(200)]
+    rows = ["{},town {},{:02}/{:02}/2024,{}".format(*row) for row in cells]
+    (tmp_path / "rows.csv").write_text("\n".join(["id,town,day,y", *rows]))
+    config = tmp_path / "table.yaml"
+    day = 'columns: {day: {as: date, format: "%d/%m/%Y"}}'
+    config.write_text(f"dataset: {{name: table, path: rows.csv, target: y, {day}}}\n")
+    assert cli.main(["validate", str(config)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix(f"warning: {config}: ") for line in lines] == [
+        "Imbalanced: class 'bad' has 12.5% of the rows.",
+        "Column 'id' looks like a row identifier: set its option `as` to skip.",
+        "Column 'town' becomes 33 inputs, one for each category: see encode and max_categories.",
+        "Column 'day' has no day above 12: is %d/%m/%Y right, day or month first?",
+    ]
+    assert cli.main(["validate", str(config), "loss={name: bce, class_weights: balanced}"]) == 0
+    assert "Imbalanced" not in capsys.readouterr().err

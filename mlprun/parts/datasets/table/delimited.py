@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlprun.parts.datasets.table.columns import stripped
-from mlprun.parts.datasets.table.source import Source, check_size, line_of, shown
+from mlprun.parts.datasets.table.source import OtherFormError, Source, check_size, line_of, shown
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from mlprun.errors import DataError
     from mlprun.parts.data import Floats, Names
 
 
@@ -47,6 +48,7 @@ def find_separator(source: Source, line: bytes) -> str:
         return "\t"
     # the decimal comma of a name such as "price (1,5 l)" rarely separates cells
     signs = SEPARATORS if source.options.decimal == "." else (*SEPARATORS[1:], ",")
+    line = re.sub(rb'"[^"]*"', b"", line)
     return next((sign for sign in signs if sign.encode() in line), ",")
 
 
@@ -215,19 +217,21 @@ def _rewritten(source: Source, form: _Form) -> bytes:
     for line, cells in _records(source, form.separator):
         if len(cells) != width:
             what = f"has {len(cells)} cells, but the header has {width}"
-            raise source.error(str(line), what, _ragged_remedy(form, cells))
+            raise _ragged(source, line, what, form, cells)
         writer.writerow(cells)
     return plain.getvalue().encode()
 
 
-def _ragged_remedy(form: _Form, cells: Sequence[str]) -> str:
-    """Another separator, if it divides the header and a row into as many cells."""
+def _ragged(source: Source, line: int, what: str, form: _Form, cells: Sequence[str]) -> DataError:
+    """The error for a row, with another separator if it divides the header and the row into as many cells."""
     lines = [form.separator.join(some) for some in (form.names, cells)]
     for other in SEPARATORS:
         count = lines[0].count(other)
         if other != form.separator and count and count == lines[1].count(other):
-            return f"set dataset.separator to {other!r}"
-    return "give every row as many cells as the first line, which must hold the names of the columns"
+            remedy = f"set dataset.separator to {other!r}"
+            return OtherFormError(f"{source.name}:{line}", what, remedy, {"separator": other})
+    remedy = "give every row as many cells as the first line, which must hold the names of the columns"
+    return source.error(str(line), what, remedy)
 
 
 def _parse(source: Source, form: _Form, pieces: Callable[[], Iterable[bytes]]) -> pl.DataFrame:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from mlprun.parts.part import inline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -154,11 +156,13 @@ _DATE_FORMATS = (
 _FIRST_DAY = -354_285
 """1000-01-01: before that, the year of a date was written with fewer than four digits"""
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-_NUMBER_FORMATS: tuple[tuple[str, str | None], ...] = (
+NUMBER_FORMATS: tuple[tuple[str, str | None], ...] = (
     *((".", None), (",", None), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'")),
 )
 """decimal and thousands, the most common first"""
 PERCENT = ("%", "٪", "％")
+AFFIXES = 4
+"""different texts beside the numbers of a column at most"""
 
 
 def parse_numbers(
@@ -228,55 +232,75 @@ def days_of(series: pl.Series) -> pl.Series:
     return series.cast(pl.Datetime("us")).to_physical().cast(pl.Float64) / 86_400e6
 
 
+def number_options(cells: pl.Series, decimal: str, thousands: str | None) -> tuple[dict[str, Any], pl.Series]:
+    """The options of a column with which its different cells are numbers, and those that are none."""
+    affixes = Counter(affix for cell in cells if (affix := _affix(cell)))
+    strip = tuple(affix for affix, _ in affixes.most_common(AFFIXES))
+    unread = cells.filter(parse_numbers(cells, decimal, thousands, strip).is_null())
+    if not strip:
+        return {}, unread
+    if set(strip) <= set(PERCENT):
+        return {"as": "percent"}, unread
+    return {"as": "number", "strip": strip[0] if len(strip) == 1 else strip}, unread
+
+
 def number_remedy(series: pl.Series, cell: str, decimal: str, thousands: str | None) -> str:
     """What to set so that a cell, and most of its column, is a number; empty where nothing is known.
 
     `decimal` and `thousands` are set already. Names up to two alternatives, which make different numbers of
     the cell.
     """
-    cells, affix = _different(series, cell), _affix(cell)
+    cells, affix = different(series, cell), _affix(cell)
     if affix is None:
         return ""
     column = f"dataset.columns.{series.name}"
     first = [f"{column}.strip to {affix!r}"] if affix else []
     first = [f"{column}.as to percent"] if affix in PERCENT else first
     strip = (affix,) if affix else ()
-    ways = _best({(point, mark): parse_numbers(cells, point, mark, strip) for point, mark in _NUMBER_FORMATS})
+    read = {marks: parse_numbers(cells, *marks, strip) for marks in NUMBER_FORMATS}
     return _alternatives(
         [
             *first,
             *([f"dataset.decimal to {point!r}"] if point != decimal else []),
             *([f"dataset.thousands to {mark!r}"] if mark not in (None, thousands) else []),
         ]
-        for point, mark in ways
-        if 2 * parse_numbers(cells, point, mark, strip).null_count() < len(cells)
+        for point, mark in _best(read)
+        if 2 * read[point, mark].null_count() < len(cells)
     )
+
+
+def date_options(series: pl.Series, cell: str) -> list[dict[str, Any]]:
+    """The options of a column with which a cell, and most of its column, is a date; none if unknown.
+
+    Up to two alternatives, which make different dates of the cell.
+    """
+    cells = different(series, cell)
+    ways = [ISO_8601, *((date + time,) for date in _DATE_FORMATS for time in _TIMES)]
+    found: list[dict[str, Any]] = []
+    for way in _best({way: parse_dates(cells, way) for way in ways}):
+        rest = cells.filter(parse_dates(cells, way).is_null())
+        others = _best({other: parse_dates(rest, other) for other in ways}) if len(rest) else []
+        both = tuple(one[0] for one in (way, *others[:1]))
+        form = {} if way == ISO_8601 and not others else {"format": both[0] if len(both) == 1 else both}
+        found.append({"as": "date", **form})
+    return found
 
 
 def date_remedy(series: pl.Series, cell: str) -> str:
     """What to set so that a cell, and most of its column, is a date; as `number_remedy`."""
-    cells, column = _different(series, cell), f"dataset.columns.{series.name}"
-    ways = [ISO_8601, *((date + time,) for date in _DATE_FORMATS for time in _TIMES)]
-    found = []
-    for way in _best({way: parse_dates(cells, way) for way in ways}):
-        rest = cells.filter(parse_dates(cells, way).is_null())
-        others = _best({other: parse_dates(rest, other) for other in ways}) if len(rest) else []
-        both = [f'"{one[0]}"' for one in (way, *others[:1])]
-        written = both[0] if len(both) == 1 else f"[{', '.join(both)}]"
-        options = "as: date" if way == ISO_8601 and not others else f"as: date, format: {written}"
-        found.append([f"{column} to {{{options}}}"])
-    return _alternatives(found)
+    column = f"dataset.columns.{series.name}"
+    return _alternatives([f"{column} to {inline(options)}"] for options in date_options(series, cell))
 
 
 def _alternatives(settings: Iterable[Sequence[str]]) -> str:
     return " or ".join("set " + " and ".join(one) for one in settings if one)
 
 
-def _different(series: pl.Series, first: str) -> pl.Series:
-    """The different texts of a column, one of them first."""
+def different(series: pl.Series, *first: str) -> pl.Series:
+    """The different texts in the first rows of a column, some of them before the others."""
     import polars as pl
 
-    known = dict.fromkeys([first, *series.drop_nulls().head(LOOKED_AT).to_list()])
+    known = dict.fromkeys([*first, *series.drop_nulls().head(LOOKED_AT).to_list()])
     return pl.Series(series.name, list(known), dtype=pl.String)
 
 

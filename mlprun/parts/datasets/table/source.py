@@ -19,7 +19,7 @@ from mlprun.errors import DataError, FileError, shell_path
 from mlprun.parts.datasets.table.column_options import ReadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import polars as pl
 
@@ -63,6 +63,14 @@ _OTHERS = {
     "a NumPy file": (".npy", ".npz"),
     "a pickle": (".pkl",),
 }
+
+
+class OtherFormError(DataError):
+    """Raised for a file that `options` of its dataset would read; none where nothing is known."""
+
+    def __init__(self, where: str, what: str, remedy: str, options: Mapping[str, str]) -> None:
+        super().__init__(where, what, remedy)
+        self.options = options
 
 
 @dataclass(frozen=True)
@@ -203,7 +211,8 @@ class Source:
                 continue
             if word.isprintable():
                 known = f"set dataset.encoding, for example to {other}, which reads {word!r} there"
-                return self.error(str(line), what, f"{known}, or save it as UTF-8")
+                where, remedy = f"{self.name}:{line}", f"{known}, or save it as UTF-8"
+                return OtherFormError(where, what, remedy, {"encoding": other})
         return self.error(str(line), what, "save it as UTF-8 text")
 
     def empty(self) -> DataError:
