@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from mlprun.config.document import Document
     from mlprun.experiment import SplitArrays
     from mlprun.figures import RunData
+    from mlprun.parts.data import Data
+    from mlprun.parts.metrics import Predictions
     from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder, Status
@@ -123,9 +126,66 @@ class Run:
         """
         return self.best.network
 
-    def predict(self, table: str | os.PathLike[str]) -> evaluation.PredictionTable:
-        """Return the best epoch's predictions for each row of a table (columns, rows, and `csv()`)."""
-        return self.best.predict_table(os.fspath(table))
+    @cached_property
+    def classes(self) -> NDArray[Any] | None:
+        """The classes [C] in the order of `predict_proba`'s columns; None where targets are no classes."""
+        names = self.best.preprocessing.classes
+        return None if names is None else evaluation.class_values(names)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return what the best epoch's network predicts for rows, in the units and names of the table.
+
+        For a numeric target [N], for several [N, K]; for classes their names [N], which are numbers or
+        booleans where the table had such; for labels 0 or 1 [N, K]; for quantiles [N, Q] by rising level.
+
+        `X` is the path of a table, a data frame, an array [N, D] with the columns in the order of training,
+        or a list of mappings. Columns that the model does not need are ignored. Warns of categories that
+        training did not meet.
+
+        Raises DataError for rows that do not fit.
+        """
+        return evaluation.answers(self._predictions(X))
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Return the probability of each class [N, C], or of each label [N, K], for rows as in `predict`.
+
+        Raises UsageError for a network whose outputs are no probabilities; DataError as `predict` does.
+        """
+        config = self.best.config
+        predictions = self._predictions(X)
+        if not predictions.probabilistic:
+            what = f"trained with the loss {config.loss.name}, it gives no probabilities"
+            raise UsageError(self.path, what, "use predict, or train with the loss bce or cross_entropy")
+        return predictions.outputs if predictions.multilabel else predictions.probabilities
+
+    def predict_table(self, path: str | os.PathLike[str]) -> evaluation.PredictionTable:
+        """Return the predictions for each row of a table file in columns, as `mlprun predict` writes them."""
+        return self.best.predict_table(os.fspath(path))
+
+    def evaluate(self, X: Any, y: Any = None) -> dict[str, Any]:
+        """Return the loss and the metrics of the best epoch's network for rows with known targets.
+
+        `X` is as in `predict`. Targets are columns of it, or `y`: a series, an array [N] or [N, K], or a
+        frame, with class names as in the table and numbers in its units. Metrics are in the user's units.
+
+        Raises DataError for rows that do not fit, UsageError for `y` beside a path.
+        """
+        return self.best.evaluate_data(self._read(X, y, targets=True))
+
+    def _predictions(self, X: Any) -> Predictions:
+        return self.best.predict(self._read(X))
+
+    def _read(self, X: Any, y: Any = None, *, targets: bool = False) -> Data:
+        model, table = self.best, X
+        if not isinstance(X, str | os.PathLike):
+            known = model.preprocessing
+            table, _ = table_of(X, y, names=known.input_names, target_names=known.target_names)
+        elif y is not None:
+            raise UsageError("y", "is given, and the table has its own targets", "leave it out, or give rows")
+        rows = model.read_rows(os.fspath(X) if table is X else table, targets=targets)
+        for warning in rows.warnings:
+            warnings.warn(warning, stacklevel=4)
+        return rows
 
     def rows(self, split: str) -> SplitArrays:
         """Return the preprocessed rows of a split, as the best epoch was evaluated on them."""

@@ -21,7 +21,9 @@ from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
 from mlprun.parts import MAX_BYTES
 from mlprun.parts.architectures import Mlp, OutputLayer
-from mlprun.parts.datasets.table import Table
+from mlprun.parts.datasets.table import MemoryTable, Table
+from mlprun.parts.datasets.table.columns import number_name
+from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.initializers import File
 from mlprun.parts.metrics import metrics
 from mlprun.schema import with_format
@@ -131,7 +133,7 @@ class TrainedModel:
         """The rows of a table with known targets. Raises DataError for one that does not fit."""
         return self.read_rows(path, targets=True)
 
-    def read_rows(self, path: str, *, targets: bool = False, keep: Names = ()) -> Data:
+    def read_rows(self, path: str | MemoryTable, *, targets: bool = False, keep: Names = ()) -> Data:
         """The rows of a table, with the columns `keep` as text; `-` is standard input.
 
         Raises DataError for a table that does not fit.
@@ -355,6 +357,28 @@ class PredictionTable:
         writer.writerow(self.columns)
         writer.writerows(self.rows)
         return text.getvalue()
+
+
+def answers(predictions: Predictions) -> Array:
+    """What is predicted: [N] classes, [N, K] labels, numbers [N] or [N, K], or [N, Q] quantiles.
+
+    Classes are their names, as numbers or booleans where these are the names of such.
+    """
+    if predictions.multilabel:
+        return predictions.labels
+    if predictions.classes is not None:
+        return class_values(predictions.classes)[predictions.labels]
+    outputs = predictions.outputs
+    return outputs[:, 0] if outputs.shape[1] == 1 and not predictions.levels else outputs
+
+
+def class_values(names: Names) -> Array:
+    """[C] the classes of these names as they are in a table: numbers, booleans or text."""
+    if set(names) <= {"false", "true"}:
+        return np.array([name == "true" for name in names])
+    if all(is_number(name) and number_name(float(name)) == name for name in names):
+        return np.array([float(name) if "." in name or "e" in name else int(name) for name in names])
+    return np.array(names)
 
 
 def at_threshold(predictions: Predictions, threshold: float | None) -> Predictions:

@@ -15,7 +15,7 @@ from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.column_options import ReadOptions
 from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.datasets.table.reading import read
-from mlprun.parts.datasets.table.source import CAP, Sheet, Source, shown
+from mlprun.parts.datasets.table.source import CAP, MemoryTable, Sheet, Source, shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,7 +27,7 @@ STANDARD_INPUT = "-"
 
 
 def read_rows(
-    path: str,
+    path: str | MemoryTable,
     preprocessing: Preprocessing,
     *,
     targets: bool,

@@ -498,7 +498,7 @@ def test_a_start_that_cannot_be_made_leaves_no_folder(call, home):
 def test_a_table_is_predicted_from_python_too(home):
     run = mlprun.load(str(home / "runs/small-001"))
     (home / "few.csv").write_text("x1,x2\n0,0.5\n1,-0.5\n")
-    answers = run.predict(home / "few.csv")
+    answers = run.predict_table(home / "few.csv")
     assert answers.columns == ("class", "p(outer)", "p(inner)")
     assert len(answers.rows) == 2
     assert {"train", "load", "resume"} <= set(dir(mlprun))

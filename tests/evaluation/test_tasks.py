@@ -70,7 +70,7 @@ def test_metrics_of_quantiles_are_in_the_users_units_on_every_engine(
     run = mlprun.train(prices, f"engine={engine}", "training.epochs=30", out=str(tmp_path))
     inputs, truth = split_of(run, "test")
     path = table(tmp_path / "new.csv", "size", inputs[:, 0])
-    columns, *rows = csv.reader(io.StringIO(run.predict(path).csv()))
+    columns, *rows = csv.reader(io.StringIO(run.predict_table(path).csv()))
     assert columns == ["price_q0.1", "price_q0.5", "price_q0.9"]
     predicted = np.array(rows, float)
     losses = [mean_pinball_loss(truth, predicted[:, k], alpha=level) for k, level in enumerate(LEVELS)]
@@ -89,7 +89,7 @@ def test_quantiles_of_a_transformed_target_come_back_in_the_users_units(
 ) -> None:
     run = mlprun.train(prices, "dataset.target_transform=log1p", out=str(tmp_path))
     inputs, truth = split_of(run, "test")
-    predicted = np.array(run.predict(table(tmp_path / "new.csv", "size", inputs[:, 0])).rows)
+    predicted = np.array(run.predict_table(table(tmp_path / "new.csv", "size", inputs[:, 0])).rows)
     losses = [mean_pinball_loss(truth, predicted[:, k], alpha=level) for k, level in enumerate(LEVELS)]
     metrics = run.best.evaluate(["test"])["test"]
     assert metrics["pinball"] == pytest.approx(np.mean(losses), rel=1e-9)
@@ -121,7 +121,7 @@ def test_quantiles_never_cross(prices: dict[str, Any], tmp_path: Path) -> None:
     inputs = np.linspace(-30, 40, 50)
     outputs = run.last.outputs(((inputs[:, None] - 5) / 3).astype(np.float64))
     assert (np.diff(outputs, axis=1) < 0).any()
-    predicted = np.array(run.predict(table(tmp_path / "new.csv", "size", inputs)).rows)
+    predicted = np.array(run.predict_table(table(tmp_path / "new.csv", "size", inputs)).rows)
     assert (np.diff(predicted, axis=1) >= 0).all()
     metrics = run.metrics["last"]["splits"]["train"]
     scale = run.last.preprocessing.target_units[1][0]
@@ -170,7 +170,7 @@ def test_labels_are_trained_and_predicted_by_column_on_every_engine(
     assert [metric.name for metric in run.config.metrics] == ["label_accuracy", "subset_accuracy", "f1"]
     inputs, truth = split_of(run, "test")
     columns, *rows = csv.reader(
-        io.StringIO(run.predict(table(tmp_path / "new.csv", "sugar,chili", *inputs.T)).csv())
+        io.StringIO(run.predict_table(table(tmp_path / "new.csv", "sugar,chili", *inputs.T)).csv())
     )
     assert columns == ["sweet", "hot", "p(sweet)", "p(hot)"]
     labels, probabilities = np.array(rows, float)[:, :2], np.array(rows, float)[:, 2:]
@@ -317,7 +317,7 @@ def test_several_targets_have_metrics_of_each_in_its_own_units(
     document = json.loads(capsys.readouterr().out)
     assert "averages" not in document
     inputs, truth = split_of(run, "test")
-    predicted = np.array(run.predict(table(tmp_path / "new.csv", "x", inputs[:, 0])).rows)
+    predicted = np.array(run.predict_table(table(tmp_path / "new.csv", "x", inputs[:, 0])).rows)
     for k, name in enumerate(("small", "large")):
         values = document["targets"]["test"][name]
         assert values["mse"] == pytest.approx(mean_squared_error(truth[:, k], predicted[:, k]))

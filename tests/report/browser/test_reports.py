@@ -73,7 +73,7 @@ def test_the_form_predicts_what_the_model_predicts(
         writer = csv.DictWriter(file, list(row))
         writer.writeheader()
         writer.writerow(row)
-    (predicted,) = run.predict(tmp_path / "row.csv").rows
+    (predicted,) = run.predict_table(tmp_path / "row.csv").rows
     numbers = [one for one in predicted if isinstance(one, float)]
     assert said == pytest.approx(numbers, abs=6e-4 if kind == "classes" else 1e-3)
 
