@@ -31,6 +31,9 @@ CONSTRAINTS = dict(
     if line and not line.startswith("#")
 )
 
+TESTED = ("dev", "onnx")
+"""the extras that CI installs"""
+
 
 def commands() -> tuple[str, str]:
     """README's two commands, each as one line."""
@@ -69,7 +72,9 @@ def test_the_wheel_names_its_command_license_and_version(wheel: zipfile.ZipFile)
 
 
 @pytest.mark.parametrize(
-    "requirement", [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]], ids=str
+    "requirement",
+    [*PROJECT["dependencies"], *(one for extra in TESTED for one in PROJECT["optional-dependencies"][extra])],
+    ids=str,
 )
 def test_every_requirement_is_pinned_inside_its_range(requirement: str) -> None:
     wanted = Requirement(requirement)
@@ -106,6 +111,7 @@ def test_ci_installs_and_tests_as_readme_says() -> None:
     assert create == "python3 -m venv .venv"
     assert f'"$venv/bin/pip" install -q {install.removeprefix(".venv/bin/pip install ")}\n' in script
     assert f'"$venv/{run.removeprefix(".venv/")}" --cov' in script
+    assert all(f"install -q -c constraints.txt -e '.[{extra}]'\n" in script for extra in TESTED)
 
 
 def test_readmes_main_command_works_repeatedly(
