@@ -189,6 +189,8 @@ def quick_imports() -> Iterator[None]:
     import_lazily("numpy")
     import_lazily("mlprun.parts.torch_random", "cpu_capability", "drawing")  # whose constants need numpy
     import_lazily("secrets")  # for pydantic's comparison of secrets
+    import_lazily("hashlib")  # loads OpenSSL
+    import_lazily("zipfile")  # for Excel files
     import_lazily("importlib.metadata", "entry_points")  # for pydantic's search
     # which reads the metadata of every installed package
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

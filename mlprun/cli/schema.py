@@ -75,10 +75,10 @@ def schema_text(*, sweep: bool = False) -> str:
 def _made(*, sweep: bool) -> str:
     from pydantic_core import to_json
 
-    from mlprun import schema
+    from mlprun.schema import jsonschema
 
     kind = import_module("mlprun.sweeps.definition").Sweep if sweep else None
-    document = schema.json_schema_of(kind) if kind else schema.json_schema()
+    document = jsonschema.json_schema_of(kind) if kind else jsonschema.json_schema()
     return to_json(document, indent=2).decode() + "\n"
 
 

@@ -1,7 +1,6 @@
 """The schema of configs: documents are validated, checked and completed, all problems reported at once."""
 
 from mlprun.config.document import Problem
-from mlprun.schema.jsonschema import json_schema, json_schema_of
 from mlprun.schema.load import (
     CONFIG_FILE,
     explicit_values,
@@ -27,8 +26,6 @@ __all__ = [
     "Problem",
     "dump",
     "explicit_values",
-    "json_schema",
-    "json_schema_of",
     "load",
     "metric_direction",
     "parse",

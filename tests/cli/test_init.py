@@ -8,6 +8,7 @@ import pytest
 from mlprun import cli, schema
 from mlprun.cli.init import template_names
 from mlprun.cli.schema import SCHEMA_FILE
+from mlprun.schema.jsonschema import json_schema
 
 ROWS = "area,colour,y\n" + "1.5,red,yes\n2.0,blue,no\n2.5,red,yes\n3.0,blue,no\n" * 5
 
@@ -66,7 +67,7 @@ def test_the_schema_is_put_beside_the_config_once(init, tmp_path):
     (tmp_path / "deep").mkdir()
     assert init("--out", "deep/first.yaml")[0] == 0
     beside = tmp_path / "deep" / SCHEMA_FILE
-    assert json.loads(beside.read_text()) == schema.json_schema()
+    assert json.loads(beside.read_text()) == json_schema()
     beside.write_text("kept")
     assert init("iris", "--out", "deep/second.yaml")[0] == 0
     assert beside.read_text() == "kept"

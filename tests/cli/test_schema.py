@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 
-from mlprun import schema
 from mlprun.cli import schema as command
+from mlprun.schema.jsonschema import json_schema
 from mlprun.sweeps.definition import Sweep
 
 
@@ -18,13 +18,13 @@ def call(call, tmp_path, monkeypatch):
 def test_the_schema_is_printed_as_json(call):
     code, out, err = call()
     assert (code, err) == (0, "")
-    assert json.loads(out) == schema.json_schema()
+    assert json.loads(out) == json_schema()
     assert call("--json") == (code, out, err)
 
 
 def test_the_schema_is_written_to_a_file_but_not_over_one(call, tmp_path):
     assert call("--out", "s.json") == (0, "", "wrote s.json\n")
-    assert json.loads((tmp_path / "s.json").read_text()) == schema.json_schema()
+    assert json.loads((tmp_path / "s.json").read_text()) == json_schema()
     refused = "error: s.json: exists; choose another name or add --force\n"
     assert call("--out", "s.json") == (2, "", refused)
     code, out, err = call("--out", "s.json", "--force", "--json", "-q")
@@ -56,4 +56,4 @@ def test_the_schema_is_kept_until_it_is_damaged_or_mlprun_changes(tmp_path, monk
     monkeypatch.setattr(sys, "version", "another")
     assert command.schema_text() == "fourth"
     monkeypatch.undo()
-    assert json.loads(command.schema_text()) == schema.json_schema()  # user code may have registered parts
+    assert json.loads(command.schema_text()) == json_schema()  # user code may have registered parts

@@ -5,6 +5,7 @@ from mlprun.errors import ConfigError
 from mlprun.parts.activations import activations
 from mlprun.parts.losses import losses
 from mlprun.parts.penalties import penalties
+from mlprun.schema.jsonschema import json_schema
 
 LOSS = '''
 from __future__ import annotations
@@ -85,7 +86,7 @@ def test_code_of_mlprun_0_1_still_runs_with_its_imports_and_names(folder):
 
 def test_parts_of_one_s_own_can_be_named_like_any_other(folder):
     (folder / "my_parts.py").write_text(LOSS)
-    schema.json_schema()  # models that were built before must learn of the new parts
+    json_schema()  # models that were built before must learn of the new parts
     config = schema.load("c.yaml", allow_code=True)
     assert (config.loss.name, config.loss.power) == ("my_loss", 3.0)
     assert [one.name for one in config.architecture.layers[0].activation] == ["my_bend", "relu"]
@@ -96,7 +97,7 @@ def test_parts_of_one_s_own_can_be_named_like_any_other(folder):
     (folder / "my_parts.py").write_text(LOSS.replace("4.0", "5.0"))
     (folder / "c.yaml").write_text(CONFIG.replace(", power: 3", ""))
     assert schema.load("c.yaml", allow_code=True).loss.power == 5.0  # a changed file runs again
-    assert "my_loss" in str(schema.json_schema())
+    assert "my_loss" in str(json_schema())
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ import pytest
 from mlprun import schema
 from mlprun.config.parser import compose
 from mlprun.config.tree import Source, plain
+from mlprun.schema.jsonschema import json_schema
 
 
 @pytest.fixture(scope="module")
 def document():
-    return schema.json_schema()
+    return json_schema()
 
 
 def nodes(value):

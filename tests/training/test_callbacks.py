@@ -15,7 +15,7 @@ from mlprun.errors import ConfigError, UsageError
 from mlprun.experiment import history_columns
 from mlprun.parts.callbacks import CallbackPart
 from mlprun.parts.part import Named, Registry
-from mlprun.schema import json_schema
+from mlprun.schema.jsonschema import json_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
