@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -174,6 +175,12 @@ class TargetEncode(Encoder):
         return f"target means of {len(fitted[0])} categories, cross-fitted on train rows"
 
 
+PERIODS = {"month": 12, "weekday": 7, "day of year": 365.25}
+"""of the parts of a date that recur"""
+DATE_PARTS = ("year", *(f"{part} {function}" for part in PERIODS for function in ("sin", "cos")), "days")
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
 class DateParts(Operation):
     """A date becomes eight columns: year, sines and cosines of month, weekday and day of the year, and days.
 
@@ -200,27 +207,25 @@ class DateParts(Operation):
         month = (months.astype(np.int64)) % 12
         day = (days - years.astype("datetime64[D]")).astype(np.int64)
         weekday = (days.astype(np.int64) + 3) % 7
-        columns = {"year": years.astype(np.float64) + 1970}
-        for part, numbers, period in (
-            ("month", month, 12),
-            ("weekday", weekday, 7),
-            ("day of year", day, 365.25),
-        ):
+        columns = [years.astype(np.float64) + 1970]
+        for numbers, period in zip((month, weekday, day), PERIODS.values(), strict=True):
             angles = 2 * np.pi * (np.arange(math.ceil(period)) / period)  # few, which all rows share
-            columns |= {f"{part} sin": np.sin(angles)[numbers], f"{part} cos": np.cos(angles)[numbers]}
-        columns["days"] = cells.values - fitted[0]
+            columns += [np.sin(angles)[numbers], np.cos(angles)[numbers]]
+        columns.append(cells.values - fitted[0])
         if missing.any():
-            columns = {part: np.where(missing, np.nan, one) for part, one in columns.items()}
-        return {f"{name} {part}": Cells(one) for part, one in columns.items()}
+            columns = [np.where(missing, np.nan, one) for one in columns]
+        return {f"{name} {part}": Cells(one) for part, one in zip(DATE_PARTS, columns, strict=True)}
 
     @classmethod
     def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:
-        columns = cls.replaced(name, Cells(np.zeros(0)), 0.0)
-        return {part: Trace(trace.source, "number", (part,)) for part in columns}
+        parts = (f"{name} {part}" for part in DATE_PARTS)
+        return {part: Trace(trace.source, "number", (part,)) for part in parts}
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:
-        return f"date parts, first {np.datetime64(math.floor(fitted[0]), 'D')}"
+        day = _EPOCH + math.floor(fitted[0])
+        is_date = 1 <= day <= date.max.toordinal()
+        return f"date parts, first {date.fromordinal(day) if is_date else f'day {fitted[0]:g}'}"
 
 
 INVERSES = {"log": "exp", "log1p": "expm1", "sqrt": "square"}
