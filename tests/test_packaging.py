@@ -58,8 +58,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mlprun").rglob("*.py")}
-    page = {f"mlprun/report/page/{path.name}" for path in (ROOT / "mlprun/report/page").iterdir()}
-    assert packed == modules | page | {"mlprun/py.typed"}
+    others = {
+        f"mlprun/{folder}/{path.name}"
+        for folder in ("report/page", "export/library")
+        for path in (ROOT / "mlprun" / folder).iterdir()
+    }
+    assert packed == modules | others | {"mlprun/py.typed"}
 
 
 def test_the_wheel_names_its_command_license_and_version(wheel: zipfile.ZipFile) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mlprun import evaluation, figures, files, report, schema
+from mlprun import evaluation, export, figures, files, report, schema
 from mlprun.config import document as reading
 from mlprun.config.parser import compose_mapping
 from mlprun.config.tree import Source, describe_value
@@ -205,6 +205,21 @@ class Run:
         target = os.path.join(self.path, report.FILE) if path is None else os.fspath(path)
         files.write_atomic(target, report.run_report(self.folder, allow_code=self.allow_code))
         return target
+
+    def export(self, kind: str, path: str | os.PathLike[str] | None = None) -> str:
+        """Write the best epoch's network in a format of `mlprun list exports`, and return the file's path.
+
+        By default it is in the run folder, such as model.py. It is compared with `predict` on dev rows first;
+        a warning says why where that cannot be done. Raises UsageError for an unknown format, a missing
+        extra, and user code; CheckFailedError where the file does not answer as `predict` does.
+        """
+        target = None if path is None else os.fspath(path)
+        if export.find(kind, target).of_run:
+            return export.write_card(self.folder, target, allow_code=self.allow_code).path
+        written = export.write(self.best, kind, target, metrics=self.metrics)
+        if written.reason:
+            warnings.warn(f"{written.path}: not checked: {written.reason}", stacklevel=2)
+        return written.path
 
     def __repr__(self) -> str:
         status = self.status

@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "plot": "plot",
     "report": "report",
     "play": "report",
+    "export": "export",
     "show": "show",
     "ls": "ls",
     "compare": "show",

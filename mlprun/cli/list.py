@@ -37,6 +37,7 @@ def list_command(
     mlprun list config training    the keys of one section
     mlprun list plots              the figures of a run, see mlprun plot
     mlprun list sweep_plots        the figures of a sweep
+    mlprun list exports            the formats of mlprun export
     mlprun list datasets moons --plot
     mlprun list activations --plot --out activations.pdf
 
@@ -104,7 +105,8 @@ def _show_kinds(kinds: Kinds, output: Output) -> None:
     output.result(Table(("kind", "count", "names"), rows))
     output.document({"config": keys, "kinds": names})
     output.message("\nmlprun list KIND describes the parts of a kind, mlprun list KIND NAME a single part,")
-    output.message("mlprun list plots the figures of mlprun plot, mlprun list sweep_plots those of sweeps")
+    output.message("mlprun list plots the figures of mlprun plot, mlprun list sweep_plots those of sweeps,")
+    output.message("mlprun list exports the formats of mlprun export")
 
 
 def _show_kind(plural: str, parts: Sequence[type[Part]], output: Output) -> None:

@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from mlprun import figures
+from mlprun import export, figures
 from mlprun.parts.part import Options, Part, Registry, default_of, inline, plain
 from mlprun.schema import registries
 
@@ -44,11 +44,13 @@ class Option:
 
 
 def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
-    """Return the registries that may have a kind: those of configs, or of figures (slower to import)."""
+    """Return the registries that may have a kind: those of configs, figures or exports."""
     if kind in ("plot", "plots"):
         return (figures.run_figures,)
     if kind in ("sweep_plot", "sweep_plots"):
         return (figures.sweep_figures,)
+    if kind in ("export", "exports"):
+        return (export.formats,)
     return registries()
 
 
