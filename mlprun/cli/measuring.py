@@ -198,7 +198,7 @@ class PlainLoop:
         self.model = experiment.network()
         self.rows = SplitTensors.of(experiment.fixed["train"])
         self.dev = SplitTensors.of(experiment.rows("dev", epoch=0)) if experiment.has("dev") else None
-        embeddings = self.model.embeddings()
+        embeddings = self.model.embedding_tables()
         parameters = dict(self.model.named_parameters())
         rules = self.config.optimizer.update_rules(self.config.freeze, parameters)
         self.optimizers = build_trained(self.config.optimizer, parameters, rules, embeddings)

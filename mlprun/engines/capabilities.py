@@ -90,6 +90,8 @@ class Capabilities:
             yield f"{self.lacks} embeddings"
         elif embedding is not None:
             yield from self._unknown_options("embedding", embedding, EMBEDDING)
+        if architecture.tables:
+            yield f"{self.lacks} embeddings of a table's columns (encode: embedding)"
         yield from self._unknown_options(f"architecture {architecture.name}", architecture, known)
         layers = architecture.hidden_layers if isinstance(architecture, Mlp) else ()
         for layer in layers:

@@ -58,7 +58,7 @@ class Linear:
         values = np.tile(self.bias, (len(inputs), 1))
         vocabulary = self.experiment.config.architecture.vocabulary
         if self.weight is not None and vocabulary is None:
-            values += inputs @ self.weight
+            values += _one_hot(self.experiment, inputs) @ self.weight
         elif self.weight is not None:  # as if symbols were one-hot, which would take many columns
             for position, symbols in enumerate(inputs.T):
                 values += self.weight[position * (vocabulary or 0) + symbols]
@@ -145,7 +145,9 @@ def _targets(experiment: Experiment) -> Floats:
 def _is_quick(experiment: Experiment, outputs: int) -> bool:
     """Whether a linear model of these rows is fitted in a moment."""
     rows, columns = experiment.fixed["train"].inputs[:ROWS].shape
-    width: int = columns * (experiment.config.architecture.vocabulary or 1)
+    architecture = experiment.config.architecture
+    width: int = columns * (architecture.vocabulary or 1)
+    width += sum(table.categories - 1 for table in architecture.tables)
     return width <= WIDTH and rows * width * (width + outputs) <= WORK
 
 
@@ -154,7 +156,17 @@ def _features(experiment: Experiment) -> Floats:
     inputs, vocabulary = experiment.fixed["train"].inputs[:ROWS], experiment.config.architecture.vocabulary
     if vocabulary is not None:
         inputs = np.eye(vocabulary)[inputs].reshape(len(inputs), -1)
-    return np.asarray(inputs, np.float64)
+    return np.asarray(_one_hot(experiment, inputs), np.float64)
+
+
+def _one_hot(experiment: Experiment, inputs: Array) -> Array:
+    """The inputs with the codes of categories that a network embeds as one-hot columns."""
+    parts, start = [], 0
+    for position, categories, _ in experiment.config.architecture.tables:
+        known = np.eye(categories + 1, categories)  # -1 is the last row, all zeros
+        parts += [inputs[:, start:position], known[inputs[:, position].astype(np.int64)]]
+        start = position + 1
+    return np.concatenate([*parts, inputs[:, start:]], axis=1) if parts else inputs
 
 
 def _least_squares(features: Floats, targets: Floats, weights: Floats) -> tuple[Floats, Floats]:

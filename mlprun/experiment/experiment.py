@@ -107,6 +107,13 @@ class Experiment:
     threshold: float | None = None
     """what the output of class 1 of two must exceed, where it was chosen on dev"""
 
+    def __post_init__(self) -> None:
+        """Let the network embed the categories that the preprocessing leaves to it."""
+        architecture, tables = self.config.architecture, self.preprocessing.tables
+        if architecture.tables != tables:
+            architecture = architecture.with_tables(tables)
+            object.__setattr__(self, "config", self.config.model_copy(update={"architecture": architecture}))
+
     @classmethod
     def of(cls, config: Config, *, preprocessing: Preprocessing | None = None) -> Experiment:
         """Load and divide the data; fit the preprocessing on train unless a checkpoint brings its own.
@@ -502,7 +509,13 @@ class InitialWeightCache:
     def _drawn(self, experiment: Experiment) -> State:
         config = experiment.config
         options = config.architecture.model_dump_json()  # settings that differ elsewhere have equal ones
-        key = (options, experiment.width, experiment.dtype, config.optimizer.sparse)
+        key = (
+            options,
+            config.architecture.tables,
+            experiment.width,
+            experiment.dtype,
+            config.optimizer.sparse,
+        )
         known = self._networks.get(key)
         if known is not None:
             with drawing(config.training.seed):

@@ -19,6 +19,7 @@ from mlprun.parts.datasets.table.source import shown
 from mlprun.parts.operations import (
     ClassIds,
     DateParts,
+    Embed,
     Function,
     GroupRare,
     Impute,
@@ -56,6 +57,7 @@ ORDER: tuple[type[Operation], ...] = (
     Quantile,
     Scale,
     OneHot,
+    Embed,
     TargetEncode,
     ClassIds,
 )
@@ -249,6 +251,10 @@ class _Feature:
             names = (*kept, other)
         if encode == "onehot":
             self.steps.append((OneHot, self.name, (names,)))
+        elif encode == "embedding":
+            # the rule of fastai, from experiments: docs.fast.ai/tabular.model.html
+            dim = self.options.dim or min(600, round(1.6 * len(names) ** 0.56))
+            self.steps.append((Embed, self.name, (names, dim)))
         elif encode == "target":
             labels, truth = numeric_targets(self.data, self.rows, targets)
             means, default = smoothed_means(self.cells.positions(names), len(names), truth)

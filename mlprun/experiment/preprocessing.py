@@ -33,6 +33,7 @@ from mlprun.parts.datasets.dataset import domain_of, outside_domain
 from mlprun.parts.datasets.table.source import shown
 from mlprun.parts.operations import (
     ClassIds,
+    Embed,
     Encoder,
     Function,
     GroupRare,
@@ -45,7 +46,7 @@ from mlprun.parts.operations import (
     TargetEncode,
     TargetOperation,
 )
-from mlprun.parts.part import Options, PositiveFloat
+from mlprun.parts.part import CategoryTable, Options, PositiveFloat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,6 +121,16 @@ class Preprocessing(Options):
         """The categories of the columns that are one-hot."""
         found = (one for one in self.input_operations if isinstance(one, OneHot))
         return {name: categories for one in found for name, categories in one.per_column()}
+
+    @cached_property
+    def tables(self) -> tuple[CategoryTable, ...]:
+        """The inputs that are codes of categories, in their order."""
+        return tuple(
+            CategoryTable(self.names.index(f"{name} code"), len(known), dim)
+            for one in self.input_operations
+            if isinstance(one, Embed)
+            for name, known, dim in one.per_column()
+        )
 
     @cached_property
     def classes(self) -> Names | None:

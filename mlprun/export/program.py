@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.parts import activations
     from mlprun.parts.data import Array, CellType, Floats, Names, Operation
+    from mlprun.parts.part import CategoryTable
 
 EPS = 1e-5
 """what norms add to a variance, as in PyTorch"""
@@ -295,7 +296,9 @@ def program_of(
             Column(one.name, one.type, one.name in preprocessing.imputed) for one in preprocessing.inputs
         ),
         features=_features(preprocessing),
-        layers=tuple(layers(architecture, model.calibrated)),  # type: ignore[arg-type]
+        layers=tuple(
+            layers(architecture, _without_tables(model.calibrated, preprocessing.tables))  # type: ignore[arg-type]
+        ),
         output_activation=activation,
         answers=_answers(model),
         config=dump(config, os.path.dirname(model.where)),
@@ -333,7 +336,7 @@ class _Chain:
         positions = cells.positions(fitted[0])
         rows: CellStep | None = None
         match operation:
-            case operations.OneHot():
+            case operations.OneHot() | operations.Embed():
                 rows = OneHot(len(fitted[0]))
             case operations.TargetEncode():
                 positions = positions % (len(fitted[0]) + 1)  # other texts have the last row
@@ -357,8 +360,11 @@ def _features(preprocessing: Preprocessing) -> tuple[Feature, ...]:
                 chains[name] = chain.encoded(operation, entries[name], imputed=imputed)
             else:
                 chains |= _followed(operation, name, chain, entries[name])
-    traces = preprocessing.traces
-    return tuple(Feature(traces[name].names, one.column, one.steps) for name, one in chains.items())
+    names = {name: trace.names for name, trace in preprocessing.traces.items()}
+    embedded = (one for one in preprocessing.input_operations if isinstance(one, operations.Embed))
+    names |= {name: tuple(f"{name}={text}" for text in known)
+              for one in embedded for name, known, _ in one.per_column()}  # fmt: skip
+    return tuple(Feature(names[name], one.column, one.steps) for name, one in chains.items())
 
 
 def _followed(operation: Operation, name: str, chain: _Chain, fitted: Sequence[Any]) -> dict[str, _Chain]:
@@ -403,6 +409,19 @@ def _activation(
 
 def _linear(name: str, model: Arrays) -> Linear:
     return Linear(name, model[f"{name}.weight"], model.get(f"{name}.bias"))
+
+
+def _without_tables(model: Arrays, tables: Sequence[CategoryTable]) -> Arrays:
+    """The parameters of a network that reads codes as one-hot columns: tables are part of its first layer."""
+    weight, parts, start, at = model["layers.0.weight"] if tables else None, [], 0, 0
+    if weight is None:
+        return model
+    for number, (position, _, dim) in enumerate(tables):
+        numbers = position - start
+        table = model[f"embeddings.{number}.weight"]
+        parts += [weight[:, at : at + numbers], weight[:, at + numbers : at + numbers + dim] @ table.T]
+        start, at = position + 1, at + numbers + dim
+    return {**model, "layers.0.weight": np.concatenate([*parts, weight[:, at:]], axis=1)}
 
 
 def _front(architecture: Mlp | Rnn, model: Arrays) -> Iterator[Layer]:

@@ -45,6 +45,8 @@ class NetworkDrawing(NetworkFigure):
             return f"{architecture.name} is no stack of layers"
         if data.has_tokens:
             return "inputs are symbols, which have no unit of their own"
+        if data.config.dataset.embedded:
+            return "categories are embedded, which no line shows"
         most = max(_widths(data))
         return f"a layer has {most:,} units; {WIDEST} can be told apart" if most > WIDEST else None
 

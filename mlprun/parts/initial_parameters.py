@@ -120,6 +120,8 @@ def _default(
     """Return what nn.Linear, nn.Embedding, nn.BatchNorm1d or nn.LayerNorm starts with; or only draw it."""
     layer, _, kind = name.rpartition(".")
     shape = shapes[name]
+    if layer.startswith("embeddings."):
+        return generator.normal(shape)
     if layer not in inits:  # a norm
         return np.full(shape, float(kind == "weight"), np.float32)
     if layer == "embedding":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mlprun.parts.initializers import LayerInit, ModuleInitializer
-    from mlprun.parts.part import Dtype
+    from mlprun.parts.part import CategoryTable, Dtype
 
 
 class Network(nn.Module):
@@ -56,7 +56,7 @@ class Network(nn.Module):
         matrices = (module for module in self.modules() if isinstance(module, nn.Linear | nn.Embedding))
         return tuple(cast("nn.Parameter", module.weight) for module in matrices)
 
-    def embeddings(self) -> frozenset[str]:
+    def embedding_tables(self) -> frozenset[str]:
         """The names of the parameters that are embedding tables."""
         tables = (name for name, module in self.named_modules() if isinstance(module, nn.Embedding))
         return frozenset(f"{name}.weight" for name in tables)
@@ -157,6 +157,24 @@ class Dropout(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """[B, H] to [B, H]; the identity while `keep` is None."""
         return values if self.keep is None else values * self.keep / (1 - self.probability)
+
+
+class CategoryEmbeddings(nn.ModuleList):
+    """Inputs of which some are codes of categories, which become rows of tables, and unknown ones zeros."""
+
+    def __init__(self, tables: Sequence[CategoryTable]) -> None:
+        super().__init__(nn.Embedding(table.categories, table.dim) for table in tables)
+        self.positions = [table.position for table in tables]
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """[B, D] numbers and codes to [B, D'] numbers, in their order."""
+        parts, start = [], 0
+        for table, position in zip(self, self.positions, strict=True):
+            codes, last = rows[:, position].long(), cast("nn.Embedding", table).num_embeddings - 1
+            is_known = (codes >= 0) & (codes <= last)  # figures compute outputs beyond the codes, too
+            parts += [rows[:, start:position], table(codes.clamp(0, last)) * is_known[:, None]]
+            start = position + 1
+        return torch.cat([*parts, rows[:, start:]], dim=1)
 
 
 class Parallel(nn.ModuleList):

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from mlprun.parts.data import Cells, Operation, Trace, Traces
-from mlprun.parts.part import PositiveFloat
+from mlprun.parts.part import PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
     from mlprun.parts.data import Floats, Names
@@ -87,13 +87,17 @@ class GroupRare(Operation):
 
 
 class Encoder(Operation):
-    """Base of what turns a text with K categories into numbers."""
+    """Base of what turns a text with K categories into numbers, by default into its position in them."""
 
     takes, gives = ("text",), "number"
     unseen: ClassVar[str]
     """what any other text becomes"""
 
     categories: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
+
+    @classmethod
+    def cells(cls, cells: Cells, *fitted: Any) -> Cells:
+        return Cells(cells.positions(fitted[0]).astype(np.float64))
 
 
 class OneHot(Encoder):
@@ -128,16 +132,30 @@ class Ordinal(Encoder):
     operation: Literal["ordinal"] = "ordinal"
 
     @classmethod
-    def cells(cls, cells: Cells, *fitted: Any) -> Cells:
-        return Cells(cells.positions(fitted[0]).astype(np.float64))
-
-    @classmethod
     def names(cls, name: str, *fitted: Any) -> Names:
         return (f"{name} ordinal",)
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:
         return f"position in {len(fitted[0])} categories"
+
+
+class Embed(Encoder):
+    """A text becomes its position in the categories, -1 for any other text, which the network embeds."""
+
+    unseen = "zeros"
+
+    operation: Literal["embed"] = "embed"
+    dims: tuple[PositiveInt, ...]
+    """numbers that the network makes of each column's code"""
+
+    @classmethod
+    def names(cls, name: str, *fitted: Any) -> Names:
+        return (f"{name} code",)
+
+    @classmethod
+    def summary(cls, *fitted: Any) -> str:
+        return f"embedding of {len(fitted[0])} categories in {fitted[1]}"
 
 
 class TargetEncode(Encoder):
@@ -345,6 +363,7 @@ InputOperation = Annotated[
     | Quantile
     | Scale
     | OneHot
+    | Embed
     | TargetEncode,
     Field(discriminator="operation"),
 ]

@@ -192,6 +192,14 @@ def cached_by_identity(function: Callable[[P], T]) -> Callable[[P], T]:
     return wrapper
 
 
+class CategoryTable(NamedTuple):
+    """An input that is the code of a category, from 0, or -1 for none, and becomes `dim` numbers."""
+
+    position: int
+    categories: int
+    dim: int
+
+
 class LayerSummary(NamedTuple):
     """A layer: its name in the module, what it is, the shape of one row after it, its trained numbers."""
 

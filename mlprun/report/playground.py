@@ -119,7 +119,7 @@ def unsupported_reason(config: Config, inputs: int) -> str | None:
         return f"It has no networks of type {architecture.name}."
     if not architecture.is_built_in:
         return "It runs no code of yours, as that of an activation."
-    if architecture.vocabulary is not None:
+    if architecture.vocabulary is not None or config.dataset.embedded:
         return "It has no embeddings."
     layers = architecture.hidden_layers
     if any(layer.norm != "none" for layer in layers):

@@ -19,6 +19,7 @@ from mlprun.config.document import Problem
 from mlprun.errors import FileError, plural
 from mlprun.parts import MAX_BYTES, MAX_TENSORS
 from mlprun.parts.activations import Activation, Identity, activations
+from mlprun.parts.architectures import Mlp
 from mlprun.parts.averages import Swa
 from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.table import Table
@@ -93,7 +94,17 @@ def sparse_gradients_stay_sparse(config: Config) -> Iterator[Problem]:
 def patterns_match_parameters(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require patterns that match, and a parameter to train; the names do not depend on a table's columns."""
     shapes = config.architecture.shapes(info.inputs)
-    yield from pattern_problems(config, list(shapes or ()))
+    embedded = [f"embeddings.{number}.weight" for number in range(len(config.dataset.embedded))]
+    yield from pattern_problems(config, [*embedded, *shapes] if shapes else [])
+
+
+@reads("dataset", "architecture")
+def embeddings_have_a_network(config: Config) -> Iterator[Problem]:
+    """Require a network that embeds what `encode: embedding` leaves to it."""
+    for name in config.dataset.embedded:
+        if not isinstance(config.architecture, Mlp):
+            what = f"embedding is for architecture mlp, not {config.architecture.name}"
+            yield Problem(("dataset", "columns", name, "encode"), f"{what}; use onehot or target")
 
 
 def pattern_problems(config: Config, names: Sequence[str]) -> Iterator[Problem]:

@@ -5,8 +5,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import mlprun
+from mlprun.experiment import Experiment
 
 COLUMNS = {
     "city": {"encode": "target", "max_categories": 3},
@@ -200,3 +203,92 @@ def test_validate_reports_every_option_that_does_not_fit_its_column_at_its_posit
             ("10:40: dataset.columns.kind.indicator", "marks missing cells, which are refused; set missing"),
         ):
             assert f"unfit.yaml:{place}: {what}" in err, err
+
+
+EMBEDDED = {
+    "city": {"encode": "embedding", "dim": 3},
+    "kind": {"encode": "embedding"},
+    "income": {"as": "skip"},
+}
+
+
+def test_an_embedding_is_trained_as_by_a_plain_script(folder):
+    options = {
+        "columns": {**EMBEDDED, "grade": {"as": "skip"}},
+        "standardize": False,
+        "target_transform": None,
+    }
+    document = {
+        **config(folder, **options),
+        "penalty": {"l2": 0.01},
+        "optimizer": {"name": "sgd", "lr": 1e-4},
+    }
+    document["training"] |= {"epochs": 5, "batch_size": "full", "shuffle": False}
+    run = mlprun.train(document, out=str(folder / "runs"))
+    rows = Experiment.of(run.config).fixed["train"]
+    torch.manual_seed(0)
+    city, kind = nn.Embedding(4, 3), nn.Embedding(3, 3)  # 1.6 * 3 ** 0.56 = 2.96
+    layers = [nn.Linear(7, 4), nn.Linear(4, 1)]
+    modules = nn.ModuleList([city, kind, *layers]).double()
+    inputs, targets = torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets)
+    optimizer = torch.optim.SGD(modules.parameters(), lr=1e-4)
+    for _ in range(5):
+        optimizer.zero_grad()
+        codes = inputs[:, :2].long()
+        values = torch.cat([city(codes[:, 0]), kind(codes[:, 1]), inputs[:, 2:]], dim=1)
+        loss = nn.functional.mse_loss(layers[1](layers[0](values).relu()), targets)
+        weights = [city.weight, kind.weight, *(layer.weight for layer in layers)]
+        (loss + 0.01 * sum(weight.square().sum() for weight in weights)).backward()
+        optimizer.step()
+    found = run.last.model
+    assert run.record["engine"] == "torch"
+    np.testing.assert_allclose(found["embeddings.0.weight"], city.weight.detach(), rtol=1e-12)
+    np.testing.assert_allclose(found["embeddings.1.weight"], kind.weight.detach(), rtol=1e-12)
+    np.testing.assert_allclose(found["layers.0.weight"], layers[0].weight.detach(), rtol=1e-12)
+
+
+def test_a_new_category_is_embedded_as_zeros_and_show_says_so(folder, call, tmp_path):
+    document = config(folder, columns={**COLUMNS, "city": {"encode": "embedding"}})
+    run = mlprun.train(document, out=str(folder / "runs"))
+    code, out, _ = call("show", run.path)
+    assert code == 0
+    assert "embedding of 4 categories in 3" in out
+    assert "embeddings.0" in out
+    row = "{},a,9000,mid,50,1\n"
+    path = tmp_path / "new.csv"
+    path.write_text("city,kind,income,grade,size,price\n" + row.format("Oslo") + row.format("Quito"))
+    assert "encoded as zeros" in call("predict", run.path, path)[2]
+    model, data = run.best, run.best.read_rows(str(path))
+    tables = {**model.model, "embeddings.0.weight": np.zeros_like(model.model["embeddings.0.weight"])}
+    zeros = model.alone.filled_network(tables)(torch.from_numpy(model.alone.inputs(data))).detach().numpy()
+    outputs = model.outputs(model.alone.inputs(data))
+    np.testing.assert_allclose(outputs[1], zeros[1], rtol=1e-12)
+    assert abs(outputs[0] - zeros[0]) > 1e-9
+    assert call("report", run.path, "-o", tmp_path / "report.html")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        ({"architecture": "rnn"}, "dataset.columns.city.encode: embedding is for architecture mlp, not rnn"),
+        ({"freeze": ["embedding.*"]}, "matches no parameter; the parameters are embeddings.0.weight, "),
+        ({"engine": "fused"}, "it has no kernel for embeddings of a table's columns"),
+        ({"engine": "scratch"}, "embeddings of a table's columns (encode: embedding)"),
+    ],
+)
+def test_what_does_not_embed_categories_is_refused(folder, call, tmp_path, changed, where):
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps({**config(folder, columns=EMBEDDED), **changed}))
+    code, _, err = call("train", path)
+    assert code == 2
+    assert where in err
+    path.write_text(json.dumps(config(folder, columns={**EMBEDDED, "city": {"dim": 3}})))
+    assert "dim: is of an embedding; set encode: embedding, or leave it out" in call("validate", path)[2]
+
+
+def test_embeddings_can_be_frozen(folder):
+    document = {**config(folder, columns=EMBEDDED), "freeze": ["embeddings.*"]}
+    run = mlprun.train(document, out=str(folder / "runs"))
+    first = Experiment.of(run.config).initial()
+    np.testing.assert_array_equal(run.last.model["embeddings.0.weight"], first["embeddings.0.weight"])
+    assert (run.last.model["layers.0.weight"] != first["layers.0.weight"]).any()

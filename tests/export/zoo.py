@@ -75,6 +75,19 @@ MODELS: dict[str, dict[str, Any]] = {
         "threshold": {"metric": "f1"},
         "calibrate": "temperature",
     },
+    "categories": {
+        "dataset": table(
+            "price",
+            FEATURES,
+            missing="impute",
+            columns={
+                "seen": {"as": "date"},
+                "colour": {"encode": "embedding", "max_categories": 3},
+                "place": {"encode": "embedding", "dim": 2},
+            },
+        ),
+        "architecture": {"hidden": [4]},
+    },
     "two_outputs": {"dataset": MOONS, "loss": "cross_entropy", "threshold": 0.4},
     "hinge": {"dataset": MOONS, "loss": "hinge"},
     "multi_class": {

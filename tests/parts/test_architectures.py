@@ -279,7 +279,7 @@ def test_penalties_apply_to_matrices_and_embeddings_only(architecture, inputs):
     names = {id(value): name for name, value in network.named_parameters()}
     expected = [n for n in names.values() if n.endswith(".weight") and not n.startswith("norms.")]
     assert [names[id(weight)] for weight in network.weights()] == expected
-    assert network.embeddings() == {name for name in expected if name.startswith("embedding.")}
+    assert network.embedding_tables() == {name for name in expected if name.startswith("embedding.")}
 
 
 @CASES

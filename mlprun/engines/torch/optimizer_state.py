@@ -83,7 +83,7 @@ def optimizer_spec(experiment: Experiment, state: State) -> OptimizerSpec | None
     parameters = {name: parameter for name, parameter in parameters.items() if name in rules}
     if optimizer.needs_closure:
         return [_lbfgs_spec(parameters, optimizer.model_dump()["history_size"], state)]
-    embeddings, steps = network.embeddings(), state.epoch * experiment.steps_per_epoch
+    embeddings, steps = network.embedding_tables(), state.epoch * experiment.steps_per_epoch
     names = {id(parameter): name for name, parameter in parameters.items()}
     spec: OptimizerSpec = []
     for part in build_trained(optimizer, parameters, rules, embeddings):

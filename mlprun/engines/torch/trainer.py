@@ -137,7 +137,9 @@ def outputs(experiment: Experiment, model: Mapping[str, Array], inputs: Array, *
 
 def _network(experiment: Experiment, model: Mapping[str, Array], device: str) -> Network:
     """The module with these parameters; this thread's last one is used again for equal architectures."""
-    key = (experiment.config.architecture.model_dump_json(), experiment.width, experiment.dtype, device)
+    architecture = experiment.config.architecture
+    options = architecture.model_dump_json(), architecture.tables
+    key = (*options, experiment.width, experiment.dtype, device)
     if getattr(_THREAD, "key", None) != key:
         _THREAD.key, _THREAD.network = key, experiment.blank_network().to(device).eval()
     network: Network = _THREAD.network
@@ -155,7 +157,9 @@ class TorchTrainer:
         self.network = experiment.blank_network().to(self.device)
         self.parameters = dict(self.network.named_parameters())
         rules = config.optimizer.update_rules(config.freeze, self.parameters)
-        self.optimizers = build_trained(config.optimizer, self.parameters, rules, self.network.embeddings())
+        self.optimizers = build_trained(
+            config.optimizer, self.parameters, rules, self.network.embedding_tables()
+        )
         self._frozen = [parameter for name, parameter in self.parameters.items() if name not in rules]
         for parameter in self._frozen:
             parameter.requires_grad = False

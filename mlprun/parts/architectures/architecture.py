@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -16,10 +16,20 @@ from mlprun.parts.initializers import (
     LayerInitField,
     ModuleInitializer,
 )
-from mlprun.parts.part import Dtype, LayerSummary, Options, Part, PositiveInt, Probability, Registry
+from mlprun.parts.part import (
+    CategoryTable,
+    Dtype,
+    LayerSummary,
+    Options,
+    Part,
+    PositiveInt,
+    Probability,
+    Registry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Self
 
     from torch import Tensor, nn
 
@@ -100,6 +110,17 @@ class Architecture(Part):
         None, description="output activation (default: implied by the loss, otherwise identity)"
     )
 
+    _tables: ClassVar[tuple[CategoryTable, ...]] = ()
+
+    @property
+    def tables(self) -> tuple[CategoryTable, ...]:
+        """The inputs that are codes of categories, which only an mlp takes."""
+        return self._tables
+
+    def with_tables(self, tables: tuple[CategoryTable, ...]) -> Self:
+        """The architecture with these inputs: they follow from a table's columns and are no option."""
+        return self.model_copy(update={"_tables": tables})
+
     @property
     def _embedding(self) -> Embedding | None:
         return cast("Embedding | None", getattr(self, "embedding", None))
@@ -166,7 +187,7 @@ class Architecture(Part):
         shapes = self.shapes(inputs) or {}
         weight, bias = shapes[f"{name}.weight"], shapes.get(f"{name}.bias")
         size = math.prod(weight) + math.prod(bias or (0,))
-        if name == "embedding":
+        if name.partition(".")[0] in ("embedding", "embeddings"):
             kind = f"embedding of {weight[0]} in {weight[1]}"
         elif len(weight) == 2:
             kind = f"linear {weight[1]} -> {weight[0]}{'' if bias else ', no bias'}"
@@ -186,11 +207,13 @@ class Architecture(Part):
         `dtype`. What is not drawn (constants, given values, a file) is set after the cast, so that float64
         keeps every digit. `sparse` asks for sparse gradients of embeddings.
         """
-        from mlprun.parts.network import StepNetwork  # brings torch
+        from mlprun.parts.network import CategoryEmbeddings, StepNetwork  # brings torch
 
         assert self.output_activation is not None
         init, embedding = getattr(self, "init", None), self._embedding
         front = {} if embedding is None else embedding.modules(sparse=sparse)
+        if self.tables:
+            front["embeddings"] = CategoryEmbeddings(self.tables)
         modules = front | self.modules(inputs)  # made in this order, in which they draw
         activation = {"output_activation": build_activation(self.output_activation)}
         network = StepNetwork(modules | activation, dtype)

@@ -92,6 +92,12 @@ class Mlp(Architecture):
             raise PydanticCustomError("mlp_residual", message)
         return self
 
+    def _width(self, inputs: int) -> int:
+        """The numbers that the first layer reads."""
+        if self.embedding is not None:
+            return inputs * self.embedding.dim
+        return inputs + sum(table.dim - 1 for table in self.tables)
+
     @property
     def skips(self) -> list[bool]:
         """Whether each hidden layer adds its input to its output."""
@@ -115,10 +121,11 @@ class Mlp(Architecture):
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None
         shapes: dict[str, tuple[int, ...]] = {}
-        width = inputs
+        width = self._width(inputs)
         if self.embedding is not None:
             shapes["embedding.weight"] = (self.embedding.vocabulary, self.embedding.dim)
-            width = inputs * self.embedding.dim
+        for number, table in enumerate(self.tables):
+            shapes[f"embeddings.{number}.weight"] = (table.categories, table.dim)
         hidden = self.hidden_layers
         sizes = [(layer.units, layer.bias) for layer in hidden] + [(self.outputs, self.output_layer.bias)]
         for number, (units, bias) in enumerate(sizes):
@@ -160,6 +167,8 @@ class Mlp(Architecture):
             rows.append(self._layer("embedding", (inputs, self.embedding.dim), inputs))
             flat = (inputs * self.embedding.dim,)
             rows += activation_summary("embedding_activation", self.embedding.activation, flat)
+        for number, table in enumerate(self.tables):
+            rows.append(self._layer(f"embeddings.{number}", (table.dim,), inputs))
         for number, layer in enumerate(self.hidden_layers):
             shape = (layer.units,)
             rows.append(self._layer(f"layers.{number}", shape, inputs))
@@ -183,8 +192,7 @@ class Mlp(Architecture):
 
         assert self.outputs is not None
         hidden = dict(enumerate(self.hidden_layers))
-        front = inputs if self.embedding is None else inputs * self.embedding.dim
-        widths = [front, *(layer.units for layer in hidden.values()), self.outputs]
+        widths = [self._width(inputs), *(layer.units for layer in hidden.values()), self.outputs]
         biases = [*(layer.bias for layer in hidden.values()), self.output_layer.bias]
         # layers are made in order, as a plain script makes them: so both draw the same numbers
         layers = [
@@ -211,6 +219,8 @@ class Mlp(Architecture):
         steps: list[Callable[[Tensor], Tensor]] = []
         if self.embedding is not None:
             steps += [network.embedding, nn.Flatten(), network.embedding_activation]
+        if self.tables:
+            steps.append(network.embeddings)
         for k, skips in enumerate(self.skips):
             block = self._block(network, k)
             steps += [partial(_sum, block[:-1], block[-1])] if skips else block

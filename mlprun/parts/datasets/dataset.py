@@ -98,6 +98,11 @@ class Dataset(Part):
         "from 0 to 1. Predictions and metrics are in the user's units",
     )
 
+    @property
+    def embedded(self) -> list[str]:
+        """The columns whose categories the network embeds."""
+        return []
+
     def unsupported_positive(self, info: DatasetInfo) -> str | None:
         """Why `positive` is no class of these targets, ending in what would work, or None."""
         classes = info.classes or ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from mlprun.parts.datasets.table import formats
-from mlprun.parts.part import Options, listed
+from mlprun.parts.part import Options, PositiveInt, listed
 
 if TYPE_CHECKING:
     from typing import Self
@@ -22,7 +22,7 @@ STATISTICS = ("refuse", "mean", "median", "most_frequent")
 MOST_CATEGORIES = 10_000
 """categories of a feature that is not one-hot, or of which rare ones are grouped"""
 
-PREPARING = frozenset({"encode", "max_categories", "scale", "missing", "indicator"})
+PREPARING = frozenset({"encode", "dim", "max_categories", "scale", "missing", "indicator"})
 """options of what becomes of a feature"""
 
 Reading = Literal["number", "percent", "date", "category", "skip"]
@@ -52,11 +52,14 @@ class ColumnOptions(Options):
     format: Text | tuple[Text, ...] = Field(
         (), description='format of dates, such as "%d.%m.%Y" (default: ISO 8601, such as 2024-03-31 12:30)'
     )
-    encode: Literal["onehot", "ordinal", "target"] | None = Field(
+    encode: Literal["onehot", "ordinal", "target", "embedding"] | None = Field(
         None,
         description="what a category becomes (default: onehot); ordinal: its position when sorted; target: "
         "the smoothed mean of the target in train rows of the category, of those in other folds for "
-        "train rows themselves",
+        "train rows themselves; embedding: numbers that the network learns (mlp, engine torch)",
+    )
+    dim: PositiveInt | None = Field(
+        None, description="numbers of an embedding (default: 1.6 K^0.56 for K categories, at most 600)"
     )
     max_categories: Annotated[int, Field(ge=2, le=MOST_CATEGORIES)] | None = Field(
         None,
@@ -97,6 +100,8 @@ class ColumnOptions(Options):
             return "scale", f"{what}; leave it out, or set encode: ordinal"
         if cells == "date" and self.scale not in (None, "standard", "none"):
             return "scale", f"is {self.scale}, and the column has dates; use standard or none"
+        if self.dim is not None and self.encode != "embedding":
+            return "dim", "is of an embedding; set encode: embedding, or leave it out"
         for option in () if of_text else ("encode", "max_categories"):
             if getattr(self, option) is not None:
                 what = f"is for categories, and the column has {kinds}"
@@ -106,7 +111,7 @@ class ColumnOptions(Options):
     @property
     def most_categories(self) -> int | None:
         """The categories that a feature may have; None for the usual number."""
-        is_narrow = self.max_categories is not None or self.encode in ("ordinal", "target")
+        is_narrow = self.max_categories is not None or self.encode in ("ordinal", "target", "embedding")
         return MOST_CATEGORIES if is_narrow else None
 
     @model_validator(mode="after")

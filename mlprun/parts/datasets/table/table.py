@@ -165,6 +165,10 @@ class Table(ReadOptions, Dataset):
         """The target columns."""
         return listed(self.target)
 
+    @property
+    def embedded(self) -> list[str]:
+        return [name for name, own in self.columns.items() if own.encode == "embedding"]
+
     def info(self) -> DatasetInfo:
         key = self.key()
         data = _looked_at.pop(key, None) or self._read()
