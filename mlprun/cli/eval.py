@@ -89,42 +89,10 @@ def eval_command(
                 "--baselines", f"is for a single run, and {checkpoint} is a sweep", "leave it out"
             )
         ensemble = api.load_sweep(checkpoint).ensemble(setting, device=device, allow_code=allow_code)
-        _eval_ensemble(ensemble, selected, data, bounds, output)
-        return
-    loaded = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
-    table = None
-    if data is None:
-        splits, warnings = loaded.evaluate(selected), loaded.experiment.warnings
-        rows = evaluation.split_rows(loaded.experiment, selected, epoch=loaded.epoch)
+        failures = _eval_ensemble(ensemble, selected, data, bounds, output)
     else:
-        table = loaded.table(data)
-        splits, warnings = {"data": loaded.evaluate_data(table)}, table.warnings
-        rows = {"data": loaded.alone.prepare(table)}
-    output.warn(*loaded.warnings, *warnings)
-    failures = _failures(bounds, splits, loaded.config)
-    classes = loaded.preprocessing.classes
-    positive = classes[1] if classes is not None and len(classes) == 2 else None
-    by_split = loaded.target_metrics(rows)
-    decision = {} if loaded.decision is None else loaded.decision.to_json()
-    document = {
-        "checkpoint": loaded.where,
-        "epoch": loaded.epoch,
-        "positive": positive,
-        **decision,
-        "splits": splits,
-    }
-    for field in ("targets", "averages"):
-        if found := {split: values for split, one in by_split.items() if (values := getattr(one, field))}:
-            document[field] = found
-    others = {} if baselines is None else boosting(loaded.experiment, rows, table)
-    output.document(document if baselines is None else {**document, "baselines": others})
-    title = "; ".join([loaded.where, *metrics.described(decision)])
-    results = {f"epoch {loaded.epoch}": splits, **others}
-    output.result(metrics.result_table(results, title, positive))
-    for name, values in splits.items():
-        output.result(*metrics.confusion_tables(values, classes, name))
-    for name, one in by_split.items():
-        output.result(metrics.target_table(one, name))
+        model = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
+        failures = _eval_model(model, selected, data, bounds, output, with_boosting=baselines is not None)
     for failure in failures:
         raise failure
 
@@ -137,14 +105,55 @@ def _is_sweep(path: str, setting: int | None) -> bool:
     return is_sweep
 
 
+def _eval_model(
+    model: "TrainedModel",
+    selected: Sequence[str],
+    data: str | None,
+    bounds: Sequence[tuple[str, str]],
+    output: Output,
+    *,
+    with_boosting: bool,
+) -> list[CheckFailedError]:
+    """Report the metrics of a model; return the errors of those that are out of bounds."""
+    table = None
+    if data is None:
+        splits, warnings = model.evaluate(selected), model.experiment.warnings
+        rows = evaluation.split_rows(model.experiment, selected, epoch=model.epoch)
+    else:
+        table = model.table(data)
+        splits, warnings = {"data": model.evaluate_data(table)}, table.warnings
+        rows = {"data": model.alone.prepare(table)}
+    output.warn(*model.warnings, *warnings)
+    failures = _failures(bounds, splits, model.config)
+    classes = model.preprocessing.classes
+    positive = classes[1] if classes is not None and len(classes) == 2 else None
+    by_split = model.target_metrics(rows)
+    decision = {} if model.decision is None else model.decision.to_json()
+    about = {"checkpoint": model.where, "epoch": model.epoch, "positive": positive}
+    document = {**about, **decision, "splits": splits}
+    for field in ("targets", "averages"):
+        if known := {split: values for split, one in by_split.items() if (values := getattr(one, field))}:
+            document[field] = known
+    baselines = boosting(model.experiment, rows, table) if with_boosting else {}
+    output.document({**document, "baselines": baselines} if with_boosting else document)
+    title = "; ".join([model.where, *metrics.described(decision)])
+    results = {f"epoch {model.epoch}": splits, **baselines}
+    output.result(metrics.result_table(results, title, positive))
+    for name, values in splits.items():
+        output.result(*metrics.confusion_tables(values, classes, name))
+    for name, one in by_split.items():
+        output.result(metrics.target_table(one, name))
+    return failures
+
+
 def _eval_ensemble(
     ensemble: "Ensemble",
     selected: Sequence[str],
     data: str | None,
     bounds: Sequence[tuple[str, str]],
     output: Output,
-) -> None:
-    """Report the metrics of single trials and of their ensemble."""
+) -> list[CheckFailedError]:
+    """Report the metrics of single trials and of their ensemble; return errors as `_eval_model` does."""
     if data is None:
         splits, warnings = ensemble.evaluate(selected), ensemble.experiments[0].warnings
     else:
@@ -181,8 +190,7 @@ def _eval_ensemble(
     if data is None and not ensemble.shares_rows:
         title += f", on the rows of trial {ensemble.trials[0]}"
     output.result(Table(headings, rows, title, is_fixed=True))
-    for failure in failures:
-        raise failure
+    return failures
 
 
 def predict_command(

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mlprun.analysis.diagnosis import class_counts, is_ambiguous, is_identity, rare_class, table_warnings
-from mlprun.cli.terminal import plural
-from mlprun.errors import DataError
+from mlprun.errors import DataError, plural
 from mlprun.parts import SPLITS
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import Table, columns, formats

@@ -81,10 +81,7 @@ def plot_command(
         raise UsageError("--all", "does not go with --kind", "use one of them")
     pairs = {"features": features, "epochs": epochs, "parameters": parameters}
     options = _options(**pairs, feature=feature, split=split, epoch=epoch)
-    sweeps = [path for path in paths if is_sweep(path)]
-    if sweeps and len(sweeps) < len(paths):
-        raise UsageError(sweeps[0], "is a sweep, unlike others", "plot runs and sweeps separately")
-    if sweeps:
+    if are_sweeps := _are_sweeps(paths):
         selected = _figures(figures.sweep_figures, kinds, options, every=every or list_)
         data = [figures.SweepData.of(path, metric=metric, of=of or "best") for path in paths]
         sources = [Source(RunFolder(path), one) for path, one in zip(paths, data, strict=True)]
@@ -95,7 +92,7 @@ def plot_command(
         selected = _figures(figures.run_figures, kinds, options, every=every or list_)
         runs = [api.load(path, allow_code=allow_code) for path in paths]
         sources = [Source(run.folder, run.figure_data) for run in runs]
-    drawing = Drawing("sweep" if sweeps else "run", selected, form, dpi, output, not (every or kinds))
+    drawing = Drawing("sweep" if are_sweeps else "run", selected, form, dpi, output, not (every or kinds))
     if list_:
         return drawing.list(sources)
     is_file = out is not None and drawing.is_file(out, sources)
@@ -104,6 +101,14 @@ def plot_command(
     if open_:
         open_result(os.path.commonpath([*map(os.path.abspath, drawn)]), output)
     return None
+
+
+def _are_sweeps(paths: Sequence[str]) -> bool:
+    """Return True for sweep folders, False for run folders. Raises UsageError for both together."""
+    sweeps = [path for path in paths if is_sweep(path)]
+    if sweeps and len(sweeps) < len(paths):
+        raise UsageError(sweeps[0], "is a sweep, unlike others", "plot runs and sweeps separately")
+    return bool(sweeps)
 
 
 def _options(**texts: str | None) -> dict[str, Any]:

@@ -20,7 +20,6 @@ import typer
 
 from mlprun.config.tree import printable
 from mlprun.errors import FileError
-from mlprun.errors import plural as plural  # noqa: PLC0414 -- for importers of this module
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no progress and messages.")]
 _SHORT, _NARROWEST = 18, 8

@@ -88,8 +88,8 @@ def train_command(
     any diverged, 10 if all failed.
     """
     # quoted, since values are parsed as YAML: a run may be named 2024
-    given = {"name": name, "device": device, "engine": engine}
-    values = [f"{key}={json.dumps(text)}" for key, text in given.items() if text is not None]
+    options = {"name": name, "device": device, "engine": engine}
+    values = [f"{key}={json.dumps(text)}" for key, text in options.items() if text is not None]
     values = [*(overrides or ()), *values, *([] if seed is None else [f"training.seed={seed}"])]
     if seeds is not None or folds is not None:
         if baselines is not None:

@@ -321,9 +321,9 @@ def check_tensors(
     Nothing of the network's size is allocated for it: a config may claim any size.
     """
     expected = Experiment.without_data(config, preprocessing).tensors()
-    given = model.stored if isinstance(model, checkpoints.Tensors) else model
+    stored = model.stored if isinstance(model, checkpoints.Tensors) else model
     for name, (dtype, shape) in expected.items():
-        array = given.get(name)
+        array = stored.get(name)
         if array is None:
             raise CheckpointError(where, f"tensor {name} is missing", _ANOTHER)
         needed = f"{dtype}{list(shape)}"

@@ -77,8 +77,8 @@ def closest_name(word: str, known: Sequence[str]) -> str | None:
         for ours, theirs in NAMES.items():
             if form in theirs.split() and ours in known:
                 return ours
-    for given in (word, word.lower()):
-        for near in difflib.get_close_matches(given, known, n=1, cutoff=0.6):
+    for form in (word, word.lower()):
+        for near in difflib.get_close_matches(form, known, n=1, cutoff=0.6):
             return near
     return None
 

@@ -444,10 +444,10 @@ Values = Annotated[
 ]
 
 
-def _problems(given: Shapes, known: Shapes) -> list[str]:
-    """What is wrong with the names and shapes that are given, all of it."""
+def _problems(shapes: Shapes, known: Shapes) -> list[str]:
+    """What is wrong with these names and shapes of parameters, all of it."""
     problems = []
-    for name, shape in given.items():
+    for name, shape in shapes.items():
         if name not in known:
             problems.append(f"{name} is not a parameter of this network ({suggestion(name, tuple(known))})")
         elif shape != known[name]:
@@ -458,8 +458,8 @@ def _problems(given: Shapes, known: Shapes) -> list[str]:
 _FORMS = "weights are [outputs, inputs], biases [outputs], embeddings [vocabulary, dim]"
 
 
-def _check(given: Shapes, known: Shapes, where: str, remedy: str = _FORMS) -> None:
-    if problems := _problems(given, known):
+def _check(shapes: Shapes, known: Shapes, where: str, remedy: str = _FORMS) -> None:
+    if problems := _problems(shapes, known):
         raise UsageError(where, "; ".join(problems), remedy)
 
 
@@ -468,8 +468,8 @@ def _copy(
 ) -> None:
     import torch
 
-    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    _check(given, {name: tuple(tensor.shape) for name, tensor in known.items()}, where, remedy)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    _check(shapes, {name: tuple(tensor.shape) for name, tensor in known.items()}, where, remedy)
     with torch.no_grad():
         for name, tensor in tensors.items():
             known[name].copy_(tensor)
@@ -499,8 +499,8 @@ class GivenValues(ModuleInitializer):
     def assign(self, module: nn.Module) -> None:
         import torch
 
-        given = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.parameters.items()}
-        _copy(given, dict(module.named_parameters()), "architecture.init.parameters")
+        tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.parameters.items()}
+        _copy(tensors, dict(module.named_parameters()), "architecture.init.parameters")
 
     def arrays(self, shapes: Shapes) -> dict[str, NDArray[Any]]:
         _check(self.shapes, shapes, "architecture.init.parameters")

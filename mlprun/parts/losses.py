@@ -568,8 +568,8 @@ class HuberLike(Regression):
     )
 
     def resolved(self, info: DatasetInfo) -> Self:
-        given = self.model_fields_set & {self.width, "units"}
-        return self if given else self.model_copy(update={"units": "standardized"})
+        explicit = self.model_fields_set & {self.width, "units"}
+        return self if explicit else self.model_copy(update={"units": "standardized"})
 
     def in_units(self, scales: Sequence[float]) -> Self:
         width = getattr(self, self.width)

@@ -284,10 +284,10 @@ class Named:
     def _validate(self, value: object) -> Part:
         """The part that `value` stands for; only the classes that are named are built by pydantic."""
         try:
-            given = self._expand(value)
+            options = self._expand(value)
         except PydanticCustomError as error:
             raise self._with_options(error, value) from error
-        return self._choose(given).model_validate(given)
+        return self._choose(options).model_validate(options)
 
     def _with_options(self, error: PydanticCustomError, value: object) -> ValidationError:
         """An unknown name, and what is wrong with the options beside it if the nearest name is meant."""
@@ -295,9 +295,9 @@ class Named:
         meant = self.registry.closest(truncate(name, 100)) if isinstance(name, str) else None
         found = [InitErrorDetails(type=error, input=value)]
         if meant is not None and isinstance(value, Mapping):
-            given = {**value, "name": meant.names()[0]}
+            options = {**value, "name": meant.names()[0]}
             try:
-                self._choose(given).model_validate(given)
+                self._choose(options).model_validate(options)
             except ValidationError as inner:
                 found += map(_again, inner.errors(include_url=False))
         return ValidationError.from_exception_data(self.registry.kind, found)
@@ -313,21 +313,21 @@ class Named:
             expected = f"expected {article} {self.registry.kind}: a name or a mapping with 'name'"
             raise PydanticCustomError("part_name", "{expected}", {"expected": expected})
         if name not in self.registry:
-            given = truncate(str(name), 100)
+            text = truncate(str(name), 100)
             unregistered = "none is registered; name the file that registers it under extend"
-            hint = suggestion(given, self.registry.names()) or unregistered
-            what = {"kind": self.registry.kind, "name": repr(given), "hint": hint}
+            hint = suggestion(text, self.registry.names()) or unregistered
+            what = {"kind": self.registry.kind, "name": repr(text), "hint": hint}
             raise PydanticCustomError("part_name", "unknown {kind} {name}; {hint}", what)
         return value
 
-    def _choose(self, given: Mapping[str, Any] | Part) -> type[Part]:
-        """The class that `given`, whose name is known, is validated as."""
-        part: type[Part] = self.registry[self._name(given)]
+    def _choose(self, options: Mapping[str, Any] | Part) -> type[Part]:
+        """The class that options, whose name is known, are validated as."""
+        part: type[Part] = self.registry[self._name(options)]
         return part
 
     @staticmethod
-    def _name(given: Mapping[str, Any] | Part) -> str:
-        return str(given.name if isinstance(given, Part) else given["name"])
+    def _name(options: Mapping[str, Any] | Part) -> str:
+        return str(options.name if isinstance(options, Part) else options["name"])
 
     def parts(self) -> Iterable[type[Part]]:
         """Every class that `_choose` may give."""

@@ -75,13 +75,14 @@ class NamedMetric(Named):
     def __init__(self) -> None:
         super().__init__(MetricRegistry())
 
-    def _choose(self, value: Mapping[str, Any] | Part) -> type[Part]:
-        first, name = super()._choose(value), self._name(value)
+    def _choose(self, options: Mapping[str, Any] | Part) -> type[Part]:
+        first, name = super()._choose(options), self._name(options)
         if name not in losses:
             return first
-        if isinstance(value, Part):
-            return losses[name] if isinstance(value, Loss) else first
-        return losses[name] if value.keys() & losses[name].model_fields.keys() - first.model_fields else first
+        if isinstance(options, Part):
+            return losses[name] if isinstance(options, Loss) else first
+        of_losses = losses[name].model_fields.keys() - first.model_fields
+        return losses[name] if options.keys() & of_losses else first
 
     def parts(self) -> Iterator[type[Part]]:
         """Iterate over every metric and every loss, both of those that share a name."""

@@ -109,8 +109,8 @@ class Dataset(Part):
         if self.positive is None or (len(classes) == 2 and self._positive_of(classes)):
             return None
         if len(classes) != 2:
-            given = f"{len(classes)} classes" if classes else "numbers"
-            return f"is of two classes and these targets are {given}; leave it out"
+            described = f"{len(classes)} classes" if classes else "numbers"
+            return f"is of two classes and these targets are {described}; leave it out"
         return f"there is no class {self.positive[:40]!r}; expected {classes[0]!r} or {classes[1]!r}"
 
     def _positive_of(self, classes: Iterable[str]) -> str | None:
