@@ -29,13 +29,17 @@ def export_command(
     mlprun export runs/wine-001 --to numpy        RUN/model.py, which needs NumPy only
     mlprun export runs/wine-001 --to c            RUN/model.c, C99 without allocations
     mlprun export runs/wine-001 --to js -o wine.js
+    mlprun export runs/wine-001 --to onnx         RUN/model.onnx (extra onnx)
+    mlprun export runs/wine-001 --to torch        RUN/model.pt2, by torch.export
     mlprun export runs/wine-001 --to card         RUN/README.md, the model card
     mlprun list exports                           all formats
 
     The file includes preprocessing, output activation, threshold, class names and
     units: it takes the cells of a row as they are in the table, numbers, texts, and
     dates in days since 1970-01-01, some missing, and gives what mlprun predict
-    gives. How to call it is in its first lines.
+    gives. How to call it is in the first lines of source code, and in the metadata of
+    ONNX and torch files, with config and metrics. There a missing cell is NaN or an
+    empty text, and what mlprun predict refuses is answered with NaN.
 
     Before it is written, it answers up to 1,000 dev rows and some with missing cells
     and new categories, and is compared with mlprun predict: differences may be up to

@@ -64,6 +64,22 @@ class JavaScript(Format):
 
 
 @formats.register
+class Onnx(Format):
+    """An ONNX model (opset 17, IR version 8) that takes raw columns; extra `onnx`."""
+
+    name: Literal["onnx"] = "onnx"
+    file, module, extra = "model.onnx", "onnx_graph", "onnx"
+
+
+@formats.register
+class Torch(Format):
+    """A torch.export program whose categories enter as codes; their tables are in the file's metadata."""
+
+    name: Literal["torch"] = "torch"
+    file, module = "model.pt2", "torch_program"
+
+
+@formats.register
 class Card(Format):
     """The model card of a run, in Markdown."""
 

@@ -98,6 +98,28 @@ def answers(program: Program, ops: Ops) -> Outcome:
     return _outcome(program, ops, outputs)
 
 
+def raw_columns(program: Program, rows: Sequence[Sequence[Any]]) -> dict[str, Array]:
+    """[N] the cells of each column by name: a missing number is NaN, a missing text is empty."""
+    cells = zip(*rows, strict=True)
+    dtypes = {"text": object, "symbol": np.int64}
+    return {
+        column.name: np.array(
+            ["" if cell is None else cell for cell in own], dtypes.get(column.type, np.float64)
+        )
+        for column, own in zip(program.columns, cells, strict=True)
+    }
+
+
+def predicted_rows(program: Program, ids: Array | None, outputs: Array) -> list[list[Any]]:
+    """Answers as `mlprun predict` writes them: the class or the labels of each row, and its outputs."""
+    if ids is None:
+        return list(outputs.tolist())
+    labels = ids.reshape(len(outputs), -1).tolist()
+    if program.answers.kind == "classes":
+        labels = [[program.answers.classes[index]] for (index,) in labels]
+    return [[*own, *row] for own, row in zip(labels, outputs.tolist(), strict=True)]
+
+
 # --- preprocessing
 
 _TOGETHER = (Fill, IsMissing, Scale)

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlprun.export import forward
+from mlprun.export.check import NotCheckedError
+from mlprun.extras import remedy
 from mlprun.version import __version__
 
 if TYPE_CHECKING:
@@ -252,12 +255,12 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def onnx_model(program: Program) -> bytes:
+def generate(program: Program) -> bytes:
     """The program as an ONNX model, checked with onnx.checker and shape inference."""
     from onnx import TensorProto, checker, helper, shape_inference
 
-    inputs, outputs = input_names(program), output_names(program)
-    graph = _Graph(program, inputs, {*inputs, *outputs})
+    inputs, named = input_names(program), output_names(program)
+    graph = _Graph(program, inputs, {*inputs, *named})
     types = {"text": TensorProto.STRING, "symbol": TensorProto.INT64}
     infos = [
         helper.make_tensor_value_info(
@@ -266,7 +269,7 @@ def onnx_model(program: Program) -> bytes:
         for name, column in zip(inputs, program.columns, strict=True)
     ]
     results = []
-    for name, value in zip(outputs, _answers(program, graph), strict=True):
+    for name, value in zip(named, _answers(program, graph), strict=True):
         graph.nodes.append(helper.make_node("Identity", [value.name], [name], name=name))
         kind = (
             TensorProto.STRING
@@ -316,15 +319,27 @@ def _metadata(program: Program) -> dict[str, str]:
     return {f"mlprun.{name}": json.dumps(value) for name, value in values.items()}
 
 
-def run(content: bytes, table: Mapping[str, Array]) -> list[Array]:
-    """The outputs that onnxruntime computes of raw columns [N]."""
+def run(content: bytes, program: Program, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """The rows of `mlprun predict` for raw cells, by onnxruntime. Raises NotCheckedError without it."""
+    if find_spec("onnxruntime") is None:
+        raise NotCheckedError(f"onnxruntime is not installed; {remedy(['onnxruntime'])}")
+    columns = forward.raw_columns(program, rows).values()
+    found = outputs(content, dict(zip(input_names(program), columns, strict=True)))
+    if program.answers.kind == "numbers":
+        return forward.predicted_rows(program, None, np.concatenate(found, axis=1))
+    ids, scores = found
+    if program.answers.kind == "labels":
+        return forward.predicted_rows(program, ids, scores)
+    return [[label, *row] for label, row in zip(ids.tolist(), scores.tolist(), strict=True)]
+
+
+def outputs(content: bytes, inputs: Mapping[str, Array]) -> list[Array]:
+    """The outputs that onnxruntime computes of the inputs, [N] each."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
+    options.log_severity_level = 4  # errors are raised
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]
-    feeds = {name: column.reshape(-1, 1) for name, column in zip(names, table.values(), strict=True)}
-    results: list[Array] = session.run(None, feeds)
-    return results
+    found: list[Array] = session.run(None, {name: column.reshape(-1, 1) for name, column in inputs.items()})
+    return found

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlprun.export.program import Linear, Program
     from mlprun.parts.data import Array
 
+METADATA = "mlprun.json"
+"""the extra file with the metadata"""
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "isnan": torch.isnan,
     "logistic": torch.sigmoid,
@@ -127,7 +129,7 @@ def code_tables(program: Program) -> dict[str, list[str]]:
     return found
 
 
-def torch_program(program: Program) -> bytes:
+def generate(program: Program) -> bytes:
     """The content of a .pt2 file."""
     module = TorchProgram(program).eval()
     count = 2  # torch.export takes 0 and 1 for sizes that never change
@@ -141,7 +143,7 @@ def torch_program(program: Program) -> bytes:
         module(**arguments)
         exported = torch.export.export(module, (), arguments, dynamic_shapes=shapes)
     content = io.BytesIO()
-    torch.export.save(exported, content, extra_files={"mlprun.json": json.dumps(metadata(program))})
+    torch.export.save(exported, content, extra_files={METADATA: json.dumps(metadata(program))})
     return content.getvalue()
 
 
@@ -163,14 +165,14 @@ def metadata(program: Program) -> dict[str, Any]:
     }
 
 
-def run(content: bytes, table: Mapping[str, Array]) -> list[Array]:
-    """The answers of the file for raw columns [N] of numbers or texts, as `arguments` takes them."""
-    files = {"mlprun.json": ""}
+def run(content: bytes, program: Program, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """The rows of `mlprun predict` for raw cells, by the program and the metadata of the file."""
+    files = {METADATA: ""}
     exported = torch.export.load(io.BytesIO(content), extra_files=files)
     with torch.no_grad():
-        return [
-            one.numpy() for one in exported.module()(**arguments(json.loads(files["mlprun.json"]), table))
-        ]
+        given = arguments(json.loads(files[METADATA]), forward.raw_columns(program, rows))
+        *ids, outputs = (one.numpy() for one in exported.module()(**given))
+    return forward.predicted_rows(program, ids[0] if ids else None, outputs)
 
 
 def arguments(known: Mapping[str, Any], table: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -330,7 +330,13 @@ def test_a_deleted_working_directory_is_one_line_for_every_command(tmp_path, mon
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     line = "error: working directory: was deleted; change to a directory that exists\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", line)
-    needed = {"predict": ["x", "x"], "tag": ["x", "x"], "note": ["x", "x"], "sweep": ["run", "x"]}
+    needed = {
+        "predict": ["x", "x"],
+        "export": ["x", "--to", "c"],
+        "tag": ["x", "x"],
+        "note": ["x", "x"],
+        "sweep": ["run", "x"],
+    }
     for verb in (*app.COMMANDS, "sweep"):
         none = verb in ("ls", "play", "init", "list", "schema", "bench", "doctor")
         assert cli.main([verb, *needed.get(verb, [] if none else ["x"])]) == 7, verb

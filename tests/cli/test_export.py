@@ -152,6 +152,67 @@ def test_without_its_data_the_file_stays_unchecked(
     assert err.startswith(f"not checked: {path}: no such file")
 
 
+def test_an_onnx_model_is_written_and_checked(run: mlprun.Run, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    assert cli.main(["export", run.path, "--to", "onnx"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{run.path}/model.onnx\n"
+    assert err.startswith("checked on 8 rows: differs from mlprun predict by ")
+    known = {one.key: json.loads(one.value) for one in onnx.load(f"{run.path}/model.onnx").metadata_props}
+    assert known["mlprun.run"] == run.folder.name
+    assert known["mlprun.metrics"] == run.metrics
+
+
+def test_a_torch_program_is_written_and_checked(run: mlprun.Run) -> None:
+    import torch
+
+    path = run.export("torch")
+    files = {"mlprun.json": ""}
+    program = torch.export.load(path, extra_files=files)
+    known = json.loads(files["mlprun.json"])
+    assert (known["numbers"], known["codes"]) == (["x1", "x2"], [])
+    assert known["config"]["loss"]["name"] == "bce"
+    rows = torch.tensor([[0.5, -0.25], [1.0, 2.0], [0.0, 0.0]], dtype=torch.float64)
+    labels, probabilities = program.module()(numbers=rows)
+    expected = run.predict_proba(rows.numpy())
+    assert probabilities.numpy() == pytest.approx(expected, rel=1e-5)
+    assert [known["classes"][k] for k in labels[:, 0]] == run.predict(rows.numpy()).tolist()
+
+
+def test_without_onnx_the_command_says_how_to_install_it(
+    run: mlprun.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mlprun.extras.find_spec", lambda name: None)
+    assert cli.main(["export", run.path, "--to", "onnx"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --to onnx: Onnx is not installed; pip install ")
+    assert "onnx" in error.rpartition("pip install ")[2]
+
+
+def test_without_onnxruntime_the_file_stays_unchecked(
+    run: mlprun.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    monkeypatch.setattr("mlprun.export.onnx_graph.find_spec", lambda name: None)
+    assert cli.main(["export", run.path, "--to", "onnx", "-o", str(tmp_path / "moons.onnx")]) == 0
+    assert capsys.readouterr().err == "not checked: onnxruntime is not installed; pip install onnxruntime\n"
+    assert (tmp_path / "moons.onnx").exists()
+
+
+def test_a_second_card_is_refused_where_it_was_edited(
+    run: mlprun.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["export", run.path, "--to", "card"]) == 0
+    card = Path(run.path, "README.md")
+    card.write_text(card.read_text().replace("## Metrics", "## Results"))
+    assert cli.main(["export", run.path, "--to", "card"]) == 2
+    assert "was edited outside the sections that are yours" in capsys.readouterr().err
+    assert "## Results" in card.read_text()
+    assert cli.main(["export", run.path, "--to", "card", "--force"]) == 0
+    assert "## Metrics" in card.read_text()
+
+
 def test_every_format_is_listed_and_of_the_module_that_it_names(
     capsys: pytest.CaptureFixture[str], run: mlprun.Run
 ) -> None:

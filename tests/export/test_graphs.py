@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlprun.evaluation.model import output_columns
+from mlprun.evaluation import prediction_table
 from mlprun.export import onnx_graph
-from mlprun.export.program import program_of
+from mlprun.export.forward import predicted_rows, raw_columns
+from mlprun.export.program import Code, program_of
 from mlprun.version import __version__
 from tests.export.test_program import raw_rows, with_gaps_and_unseen
 from tests.export.zoo import MODELS
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     import mlprun.api as mlprun
     from mlprun.evaluation import TrainedModel
-    from mlprun.export.program import Program
     from mlprun.parts.data import Data
 
 BOUNDS = {"float32": 1e-5, "float64": 1e-12}
@@ -39,25 +39,12 @@ def rows_of(model: TrainedModel) -> Data:
     return with_gaps_and_unseen(data, model.preprocessing.imputed)
 
 
-def table_of(program: Program, data: Data) -> dict[str, Any]:
-    """Raw columns as the formats take them: missing cells are NaN, or empty texts."""
-    cells = zip(*raw_rows(data), strict=True)
-    found: dict[str, Any] = {}
-    for column, own in zip(program.columns, cells, strict=True):
-        if column.type == "text":
-            found[column.name] = np.array(["" if cell is None else cell for cell in own], object)
-        else:
-            found[column.name] = np.array(own, np.int64 if column.type == "symbol" else np.float64)
-    return found
-
-
-def check(model: TrainedModel, data: Data, ids: Any, outputs: Any) -> None:
-    """Compare class ids or labels, and outputs, with predictions."""
-    predicted = model.predict(data)
-    _, expected = output_columns(predicted, model.preprocessing.target_names)
-    if predicted.classes is not None or predicted.multilabel:
-        assert np.array_equal(np.reshape(ids, predicted.labels.shape), predicted.labels)
-    assert outputs.shape == expected.shape
+def check(model: TrainedModel, data: Data, found: list[list[Any]]) -> None:
+    """Compare rows with predictions."""
+    predicted = prediction_table(model.predict(data), model.preprocessing.target_names)
+    labels = len(predicted.columns) - len(program_of(model).answers.columns)
+    assert [row[:labels] for row in found] == [row[:labels] for row in predicted.rows]
+    expected, outputs = (np.array([row[labels:] for row in rows]) for rows in (predicted.rows, found))
     error = np.abs(outputs - expected)
     assert (error <= BOUNDS[model.config.training.dtype] * np.abs(expected).max(axis=0)).all()
 
@@ -69,14 +56,7 @@ def test_onnx_gives_what_predict_gives(name: str, dtype: str, trained: Callable[
     pytest.importorskip("onnxruntime")
     data, model = rows_of(trained(name).best), in_type(trained(name).best, dtype)
     program = program_of(model)
-    found = onnx_graph.run(onnx_graph.onnx_model(program), table_of(program, data))
-    if program.answers.kind == "numbers":
-        check(model, data, None, np.concatenate(found, axis=1))
-        return
-    ids, outputs = found
-    if program.answers.kind == "classes":
-        ids = [program.answers.classes.index(label) for label in ids]
-    check(model, data, ids, outputs)
+    check(model, data, onnx_graph.run(onnx_graph.generate(program), program, raw_rows(data)))
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
@@ -89,10 +69,9 @@ def test_the_torch_module_gives_what_predict_gives(
     data, model = rows_of(trained(name).best), in_type(trained(name).best, dtype)
     program = program_of(model)
     module = torch_program.TorchProgram(program)
-    *ids, outputs = module(
-        **torch_program.arguments(torch_program.metadata(program), table_of(program, data))
-    )
-    check(model, data, ids, outputs.numpy())
+    columns = raw_columns(program, raw_rows(data))
+    *ids, outputs = module(**torch_program.arguments(torch_program.metadata(program), columns))
+    check(model, data, predicted_rows(program, ids[0].numpy() if ids else None, outputs.numpy()))
 
 
 def test_an_onnx_model_states_versions_and_what_it_was_trained_with(
@@ -101,7 +80,7 @@ def test_an_onnx_model_states_versions_and_what_it_was_trained_with(
     onnx = pytest.importorskip("onnx")
     run = trained("two_classes")
     program = program_of(run.best, name=run.folder.name, metrics=run.metrics)
-    model = onnx.load_from_string(onnx_graph.onnx_model(program))
+    model = onnx.load_from_string(onnx_graph.generate(program))
     assert {one.domain: one.version for one in model.opset_import} == {"": 17, "ai.onnx.ml": 3}
     assert (model.ir_version, model.producer_name, model.producer_version) == (8, "mlprun", __version__)
     known = {one.key: json.loads(one.value) for one in model.metadata_props}
@@ -126,14 +105,14 @@ def test_outputs_of_an_onnx_model_are_named_as_predictions(trained: Callable[[st
         "scores": ["label", "scores"],
     }
     for name, expected in names.items():
-        model = onnx.load_from_string(onnx_graph.onnx_model(program_of(trained(name).best)))
+        model = onnx.load_from_string(onnx_graph.generate(program_of(trained(name).best)))
         assert [one.name for one in model.graph.output] == expected
 
 
 def test_equal_operations_are_made_once(trained: Callable[[str], mlprun.Run]) -> None:
     """The parts of a date share its calendar."""
     onnx = pytest.importorskip("onnx")
-    model = onnx.load_from_string(onnx_graph.onnx_model(program_of(trained("prepared").best)))
+    model = onnx.load_from_string(onnx_graph.generate(program_of(trained("prepared").best)))
     made = [(one.op_type, tuple(one.input), str(one.attribute)) for one in model.graph.node]
     assert len(set(made)) == len(made) > 20
 
@@ -144,37 +123,51 @@ def test_an_onnx_model_takes_any_number_of_rows(
     name: str, count: int, trained: Callable[[str], mlprun.Run]
 ) -> None:
     pytest.importorskip("onnxruntime")
-    program = program_of(trained(name).best)
-    table = table_of(program, rows_of(trained(name).best))
-    content = onnx_graph.onnx_model(program)
-    rows = np.arange(count) % 24
-    found = onnx_graph.run(content, {name: column[rows] for name, column in table.items()})
-    once = onnx_graph.run(content, table)
+    program, rows = program_of(trained(name).best), raw_rows(rows_of(trained(name).best))
+    content = onnx_graph.generate(program)
+    chosen = np.arange(count) % len(rows)
+    columns = raw_columns(program, rows)
+    once = onnx_graph.outputs(content, columns)
+    found = onnx_graph.outputs(content, {name: column[chosen] for name, column in columns.items()})
     for many, few in zip(found, once, strict=True):
-        assert many.shape == few[rows].shape
-        assert np.array_equal(many, few[rows]) if many.dtype == object else np.allclose(many, few[rows], 1e-5)
+        assert many.shape == few[chosen].shape
+        assert (many == few[chosen]).all() if many.dtype == object else np.allclose(many, few[chosen], 1e-5)
 
 
-HOSTILE = ["", "\x00", "\ud800", "label", "Gemm_7", "a\nb", '"; import os', "<script>", "p" * 300]
+HOSTILE = ["", "\x01", "\ud800", "label", "Gemm_7", "a\nb", '"; import os', "<script>", "p" * 300]
 
 
 def test_hostile_names_are_data_in_onnx(trained: Callable[[str], mlprun.Run]) -> None:
     pytest.importorskip("onnxruntime")
     model = trained("multi_class").best
-    program, table = program_of(model), table_of(program_of(model), rows_of(model))
-    plain = onnx_graph.run(onnx_graph.onnx_model(program), table)
+    program, rows = program_of(model), raw_rows(rows_of(model))
+    plain = onnx_graph.run(onnx_graph.generate(program), program, rows)
+    former, text = plain[0][0], "red"
     for name in HOSTILE:
         columns = tuple(
             one._replace(name=name if k == 0 else one.name) for k, one in enumerate(program.columns)
         )
-        classes = (name, *program.answers.classes[1:])
-        changed = replace(
-            program, name=name, columns=columns, answers=replace(program.answers, classes=classes)
+        classes = tuple(name if one == former else one for one in program.answers.classes)
+        answers = replace(program.answers, classes=classes)
+        features = tuple(
+            one._replace(steps=tuple(_renamed(step, text, name) for step in one.steps))
+            for one in program.features
         )
-        labels, probabilities = onnx_graph.run(onnx_graph.onnx_model(changed), table)
-        former = program.answers.classes[0]
-        assert np.array_equal(labels != plain[0], plain[0] == former)
-        assert np.array_equal(probabilities, plain[1])
+        changed = replace(program, name=name, columns=columns, features=features, answers=answers)
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        cells = [[shown if cell == text and shown else cell for cell in row] for row in rows]
+        found = onnx_graph.run(onnx_graph.generate(changed), changed, cells)
+        expected = [[shown if row[0] == former else row[0], *row[1:]] for row in plain]
+        assert [row for row, own in zip(found, rows, strict=True) if shown or text not in own] == [
+            row for row, own in zip(expected, rows, strict=True) if shown or text not in own
+        ]
+
+
+def _renamed(step: Any, text: str, name: str) -> Any:
+    """A step with another name for a category; an empty one would be a missing cell."""
+    if not isinstance(step, Code) or not name:
+        return step
+    return step._replace(codes={name if one == text else one: code for one, code in step.codes.items()})
 
 
 @pytest.mark.parametrize("name", ["two_classes", "recurrent"])
@@ -184,12 +177,9 @@ def test_a_torch_file_gives_what_predict_gives(name: str, trained: Callable[[str
 
     model = trained(name).best
     program, data = program_of(model), rows_of(model)
-    content = torch_program.torch_program(program)
-    table = table_of(program, data)
-    *ids, outputs = torch_program.run(content, table)
-    check(model, data, ids, outputs)
-    *_, one = torch_program.run(content, {name: column[:1] for name, column in table.items()})
-    assert one == pytest.approx(outputs[:1], rel=1e-5)
+    content = torch_program.generate(program)
+    check(model, data, torch_program.run(content, program, raw_rows(data)))
+    assert len(torch_program.run(content, program, raw_rows(data)[:1])) == 1
 
 
 def test_a_torch_file_tells_the_codes_of_texts(trained: Callable[[str], mlprun.Run]) -> None:
