@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlprun.errors import UsageError
 from mlprun.export.check import run_files
 from mlprun.export.program import (
     Activation,
@@ -84,15 +85,18 @@ class _C(Source):
         return name
 
     def codes(self, name: str, step: Code) -> str:
-        # no C string equals a text with a NUL
-        pairs = [f"{{{self.string(text)}, {code}}}" for text, code in step.codes.items() if "\0" not in text]
+        ended = next((text for text in step.codes if "\0" in text), None)
+        if ended is not None:
+            what = f"the category {ended!r} contains NUL, where a text of C ends"
+            raise UsageError("--to c", what, "choose another format")
+        pairs = [f"{{{self.string(text)}, {code}}}" for text, code in step.codes.items()]
         every = ",\n    ".join(pairs or ["{NULL, 0}"])
         self.constants[name] = f"static const struct code {name}[] = {{\n    {every},\n}};"
         return name
 
     def code_arguments(self, step: Code, name: str) -> tuple[str, ...]:
         array, *others = super().code_arguments(step, name)
-        return (array, str(sum("\0" not in text for text in step.codes)), *others)
+        return (array, str(len(step.codes)), *others)
 
     def known(self, name: str, values: Sequence[float]) -> tuple[str, ...]:
         return self.array(name, values), str(len(values))
