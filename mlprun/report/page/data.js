@@ -298,13 +298,6 @@ function standardized(name, numbers, train) {
   return { name, values: numbers.map((one) => (one - mean) / scale), mean, scale };
 }
 
-// Numbers from base64 of little-endian float32 or float64.
-function decodeNumbers(text, type) {
-  const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
-  const numbers = type === "float32" ? new Float32Array(bytes.buffer) : new Float64Array(bytes.buffer);
-  return Float64Array.from(numbers);
-}
-
 // The rows of a run, as Python wrote them: `counts` rows of each split, one split after the other.
 function readTable({ type, values, truth, counts, ...fields }) {
   return new Table({

@@ -27,12 +27,12 @@
       : [(values[k] - column.mean) / column.scale]);
     let outputs = [...forwardPass(network, Float64Array.from(inputs))];
     if (!classes) outputs = outputs.map((output, k) => output * scales[k] + means[k]);
-    const isPair = classes && outputs.length === 1 && outputs[0] >= 0 && outputs[0] <= 1;
+    const isClass = classes || network.loss === "bce", isPair = classes && outputs.length === 1 && outputs[0] >= 0 && outputs[0] <= 1;
     const shares = isPair ? [1 - outputs[0], outputs[0]] : outputs;
     const best = outputs.length === 1 ? Number(outputs[0] > threshold) : outputs.indexOf(Math.max(...outputs));
     const rows = shares.map((share, k) => make("p", {}, `${(shares.length > 1 && classes ? classes : targets)[k]}: `,
-      make("b", {}, classes ? share.toFixed(3) : String(Number(share.toPrecision(5)))),
-      ...(isPair || (classes && share >= 0 && share <= 1) ? [" ", make("progress", { value: share, max: 1, "aria-label": "probability" })] : [])));
+      make("b", {}, isClass ? share.toFixed(3) : String(Number(share.toPrecision(5)))),
+      ...(isPair || (isClass && share >= 0 && share <= 1) ? [" ", make("progress", { value: share, max: 1, "aria-label": "probability" })] : [])));
     answer.replaceChildren(...(classes ? [make("p", { className: "verdict" }, "Predicted class: ", classes[best])] : []), ...rows);
   }
 }
