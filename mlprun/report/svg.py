@@ -15,10 +15,10 @@ import numpy as np
 
 from mlprun.errors import DataError
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, HeatMap, Line, Points, Polygons, Segments, Text
+from mlprun.figures.chart import Axis, Band, HeatMap, Line, Points, Polygons, Segments, Text
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import Scale, Tick, colors_at, png_uri, scale_of, ticks_of
-from mlprun.report.svg_marks import Drawing, look, markers, short, text_width
+from mlprun.report.svg_marks import COLORS, Drawing, look, markers, short, text_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,10 @@ WIDTH = 460.0
 """pixels of a panel by itself, two of which stand side by side on a wide page"""
 ALL_COLUMNS = 940.0
 """pixels of all panels of a row"""
-LABEL = 26
+LABEL = 34
 """characters of a tick's label"""
+WHITE = ("Blues", "surface", "diverging", "signed")
+"""colour scales with white, which is dark in a dark page: light and dark change places, hues stay"""
 
 
 def figure(chart: Chart, *, of: str = "") -> Markup:
@@ -146,7 +148,8 @@ def _color_bar(scale: ColorScale) -> Markup:
     """A bar of the colours with numbers under it."""
     width, pad, count = 220.0, 18.0, 32
     image = png_uri(np.arange(count)[None], colors_at(scale, count))
-    cells = element("image", href=image, x=pad, width=width, height=10, preserveAspectRatio="none")
+    turned = {"class_": "white" if scale.palette in WHITE else None}
+    cells = element("image", href=image, x=pad, width=width, height=10, preserveAspectRatio="none", **turned)
     place = Scale(scale.low, scale.high, pad, pad + width, scale.is_log)
     ticks = _apart(ticks_of(Axis(ticks=scale.ticks), place, 4), place)
     texts = [
@@ -237,7 +240,8 @@ def _image(layout: _Layout, title: str, colors: ColorScale | None) -> Markup:
     )
     labels = map(drawing.texts, _texts(panel))
     # colours of areas are made for light paper, and so is what is drawn upon them
-    is_paper = any(isinstance(mark, HeatMap | Polygons) for mark in panel.marks)
+    is_paper = any(map(_is_area, panel.marks))
+    is_white = colors.palette in WHITE if colors else is_paper
     sheet = element("rect", x=short(x.start), y=short(y.end), width=across, height=up, class_="sheet")
     return element(
         "svg",
@@ -249,14 +253,21 @@ def _image(layout: _Layout, title: str, colors: ColorScale | None) -> Markup:
             _grid(layout),
             marks,
             labels,
-            class_="paper" if is_paper else None,
+            class_="paper" if is_paper and not is_white else None,
         ),
         _axes(layout),
+        class_="paper white" if is_white else None,
         viewBox=f"0 0 {layout.width:.0f} {layout.height:.0f}",
         width=f"{layout.width:.0f}",
         height=f"{layout.height:.0f}",
         role="img",
     )
+
+
+def _is_area(mark: Mark) -> bool:
+    """Return True for areas in colours that do not follow the page's theme."""
+    is_tint = isinstance(mark, Band) and mark.color.lower() not in COLORS
+    return is_tint or isinstance(mark, HeatMap | Polygons)
 
 
 def _texts(panel: Panel) -> list[Text]:

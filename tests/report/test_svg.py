@@ -139,14 +139,20 @@ def test_lines_of_a_text_stand_below_one_another():
     assert 12 <= float(found[1].get("y")) - float(found[0].get("y")) <= 16
 
 
-@pytest.mark.parametrize(("mark", "is_paper"), [
-    (HeatMap(np.eye(2)), True),
-    (Points(ONE, ONE, values=ONE, edge=style.BLACK), False),
-    (Line(ONE, np.array([ONE, ONE]), values=np.array([1.0, 2.0])), False),
+@pytest.mark.parametrize(("mark", "palette", "kind"), [
+    (HeatMap(np.eye(2)), "cividis", "paper"),
+    (HeatMap(np.eye(2)), "Blues", "paper white"),
+    (HeatMap(np.zeros((2, 2)), palette=("#ff0000",)), None, "paper white"),
+    (Band(ONE, ONE, ONE + 1, color=style.lighter(style.BLUE, 0.7)), None, "paper white"),
+    (Band(ONE, ONE, ONE + 1), None, ""),
+    (Points(ONE, ONE, values=ONE, edge=style.BLACK), "signed", "paper white"),
+    (Points(ONE, ONE, values=ONE, edge=style.BLACK), "cividis", ""),
+    (Line(ONE, np.array([ONE, ONE]), values=np.array([1.0, 2.0])), "lines", ""),
 ])  # fmt: skip
-def test_only_areas_of_colours_stay_as_on_paper_in_dark_pages(mark, is_paper):
-    markup = svg.figure(chart_of(mark, colors=ColorScale("", 0, 4))).html
-    assert ('class="paper"' in markup) == is_paper
+def test_areas_of_colours_are_as_on_paper_and_white_ones_turned_in_dark_pages(mark, palette, kind):
+    colors = None if palette is None else ColorScale("", 0, 4, palette=palette)
+    markup = svg.figure(chart_of(mark, colors=colors)).html
+    assert re.findall('class="(paper[^"]*)"', markup) == [kind] * bool(kind)
 
 
 def test_an_image_has_its_first_row_at_the_bottom():
@@ -178,6 +184,7 @@ def test_colours_of_a_scale_are_those_of_matplotlib():
         (-3, 1000, ["0", "200", "400", "600", "800", "1,000"]),
         (0.12, 0.18, ["0.12", "0.13", "0.14", "0.15", "0.16", "0.17", "0.18"]),
         (-1, 1, ["−1.0", "−0.5", "0.0", "0.5", "1.0"]),
+        (1960, 2010, ["1960", "1970", "1980", "1990", "2000", "2010"]),
     ],
 )
 def test_ticks_are_round_numbers(low, high, expected):
