@@ -172,7 +172,7 @@ def _finite(value: Any) -> float:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _share(value: float) -> str:
@@ -238,7 +238,7 @@ def _against_baselines(case: _Case) -> Iterator[Finding]:
         yield Finding("baseline", "warning", claim, _beside(case, linear, high),
                       "stop earlier, add penalty.l2, or use the simpler model")  # fmt: skip
     else:
-        claim = f"The difference from {linear} is within the uncertainty of {case.split} metrics."
+        claim = f"The network is about as good as {linear}."
         remedy = "more rows, a wider or deeper architecture.hidden, or the simpler model"
         yield Finding("baseline", "note", claim, _beside(case, linear, high), remedy)
 

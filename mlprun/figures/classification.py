@@ -87,7 +87,7 @@ class ConfusionMatrix(ClassFigure):
         assert predicted.classes is not None
         count, counts = len(predicted.classes), confusion(predicted)
         total, right = int(counts.sum()), float(np.trace(counts)) / max(1, int(counts.sum()))
-        details = f"{data.describe(epoch)}; {right:.1%} of {total:,} rows on the diagonal"
+        details = f"{data.describe(epoch, counts_rows=True)}; {right:.1%} of {total:,} rows on the diagonal"
         size = float(np.clip(2.9 + 0.27 * count, 3.5, style.PAGE))
         panel = _confusion_panel(counts, tuple(style.name(name, 14) for name in predicted.classes))
         title = f"Confusion matrix: {data.name}, {split}"
@@ -182,7 +182,7 @@ class ThresholdCurve(NetworkFigure):
         marks.append(chart.legend_entry(where, color=style.GREY, size=30))
         across, up = (Axis(label, limits=(-0.01, 1.01)) for label in self.labels)
         panel = Panel(tuple(marks), across, up, aspect="equal")
-        details = chart.joined(data.describe(epoch), about)
+        details = chart.joined(data.describe(epoch, counts_rows=True), about)
         return Chart(f"{self.title}: {name}", details, (panel,), width=4.5, height=4.7)
 
     def _curves(self, data: RunData, split: str, epoch: int) -> Iterator[Curve]:
@@ -303,7 +303,8 @@ class ProbabilityHistograms(ProbabilityFigure):
             x = Axis("probability of its class", limits=(0, 1), ticks=(0, 0.5, 1))
             panels.append(Panel(bars, x, Axis("rows"), class_label(predicted.classes[index])))
         title = f"Predicted probabilities: {data.name}, {split}"
-        about = f"{data.describe(epoch)}; {len(predicted.targets):,} rows, each in the panel of its class"
+        about = data.describe(epoch, counts_rows=True)
+        about += f"; {len(predicted.targets):,} rows, each in the panel of its class"
         height = 2.3 if len(panels) <= 4 else 1.7
         return chart.grid_of(title, (about,), panels, columns=5, height=height, share="both")
 
@@ -365,7 +366,8 @@ class CalibrationCurve(ProbabilityFigure):
         bars = Bars(edges[:-1], edges[1:], rows, color=style.lighter(color, 0.6), edge=color)
         x, y = Axis(names[0], limits=(0, 1)), Axis(names[1], limits=(-0.02, 1.02))
         each = f"{least}" if least == most else f"{least} to {most}"
-        about = f"{data.describe(epoch)}; bins of {each} of {total:,} rows; Wilson's 95% intervals"
+        about = data.describe(epoch, counts_rows=True)
+        about += f"; bins of {each} of {total:,} rows; Wilson's 95% intervals"
         return Chart(
             f"Calibration: {data.name}, {split}",
             (about,),

@@ -237,7 +237,7 @@ def overlay(runs: Sequence[RunData], kind: str = "loss") -> Chart:
     for column, lines in list(curves.items())[:PANELS]:
         split, _, name = column.partition("_")
         scale = chart.scale_of(*(line.y for line in lines)) if kind == "loss" else "linear"
-        panels.append(Panel(tuple(lines), EPOCHS, Axis(name, scale), split))
+        panels.append(Panel(tuple(lines), EPOCHS, Axis(label_of(name), scale), split))
     details = (differ, not_shown(list(curves)[PANELS:]))
     return chart.grid_of(f"{kind.capitalize()} of {len(runs)} runs", details, panels, columns=2, height=2.6)
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from mlprun.analysis import explanation
 from mlprun.figures import chart, style
 from mlprun.figures.chart import Axis, Bars, Chart, Line, Panel
+from mlprun.figures.curves import label_of
 from mlprun.figures.figure import NetworkFigure, run_figures
 
 if TYPE_CHECKING:
@@ -99,12 +100,13 @@ def importance_chart(name: str, found: Importances) -> Chart:
         Bars(rows - 0.31, rows + 0.31, means, along="y"),
         chart.intervals(rows, ends[:, 0], ends[:, 1], along="y", width=1.8),
     )
-    x = Axis(f"by how much {found.metric} gets worse")
+    metric = label_of(found.metric)
+    x = Axis(f"by how much {metric} gets worse")
     names = tuple(style.name(one.feature) for one in shown)
     y = Axis("", "category", (len(names) - 0.4, -0.6), tuple(range(len(names))), names)
     hidden = len(found.features) - len(shown)
     details = chart.joined(
-        f"{found.metric} of {style.format_count(found.rows, f'{found.split} row')}: {found.baseline:.4g}",
+        f"{metric} of {style.format_count(found.rows, f'{found.split} row')}: {style.number(found.baseline)}",
         f"means over {len(shown[0].values)} permutations, 95% intervals",
         f"{style.format_count(hidden, 'less important feature')} not shown" if hidden else "",
     )

@@ -116,6 +116,7 @@ def _names(data: RunData, heights: list[Array]) -> list[Text]:
     """The names of inputs and of outputs, where they are few."""
     classes, outputs = data.classes, len(heights[-1])
     ends = data.preprocessing.target_names if classes is None else tuple(map(class_label, classes))
+    ends = tuple(f"{level:g} quantile" for level in data.config.loss.levels) or ends
     marks = []
     for column, names, side in (
         (0, data.preprocessing.names, -9.0),

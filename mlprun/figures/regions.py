@@ -32,6 +32,8 @@ MIN_SHARE = 0.5
 """of the variance of the train rows that a plane must hold to be drawn unasked"""
 PANELS = 4
 """epochs beside one another, at most"""
+TITLES = 0.4
+"""inches that their names take"""
 LEVELS = 8
 """lines of a surface, more or less"""
 SHADES = 16
@@ -87,6 +89,7 @@ class DecisionFrames(PlaneFigure):
     def compute(self, data: RunData) -> Chart:
         found = surfaces(data, data.kept_epochs(PANELS), self.features, "train", scale=0.4)
         height = plane_height(found.panels[0], columns=len(found.panels), bar=found.colors is not None)
+        height += TITLES
         return replace(
             found,
             title=f"{found.title}, over training",

@@ -64,7 +64,7 @@ class SplitPredictions(NamedTuple):
         error = self.predicted - self.true
         rmse, spread = float(np.sqrt(np.mean(error**2))), float(np.var(self.true))
         score = f"R² {style.format_mathtext(f'{1 - rmse**2 / spread:.3f}')}\n" if spread else ""
-        text = f"{score}RMSE {style.format_mathtext(f'{rmse:.3g}')}"
+        text = f"{score}RMSE {style.number(rmse, 3)}"
         return Text(np.array([-np.inf]), np.array([np.inf]), (text,), offset=(4, -3))
 
 
@@ -93,7 +93,7 @@ class RegressionFigure(NetworkFigure):
         """The epoch, and which targets are shown."""
         count = len(data.preprocessing.target_names)
         cut = f"the first {TARGETS} of {count} targets" if count > TARGETS else ""
-        return chart.joined(data.describe(self.epoch_of(data)), cut)
+        return chart.joined(data.describe(self.epoch_of(data), counts_rows=True), cut)
 
 
 def _counts(panels: Sequence[Panel]) -> ColorScale | None:
@@ -245,7 +245,7 @@ class QuantileFan(NetworkFigure):
             marks.append(Points(at[here], truth[chosen][here], label, color, size=14))
         expected = f"{levels[-1] - levels[0]:.0%} expected inside" if len(levels) > 1 else ""
         fewer = f"{len(chosen)} of {len(truth):,} rows as points" if len(chosen) < len(truth) else ""
-        details = chart.joined(data.describe(epoch), expected, fewer)
+        details = chart.joined(data.describe(epoch, counts_rows=True), expected, fewer)
         y = Axis(style.name(data.preprocessing.target_names[0]))
         return Chart(f"Quantiles: {data.name}, {split}", details, (Panel(tuple(marks), axis, y),))
 

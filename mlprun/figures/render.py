@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import textwrap
 from dataclasses import replace
 from functools import cache
@@ -305,7 +306,18 @@ def _set_axis(axis: MplAxis, wanted: Axis, columns: int) -> None:
         _log_ticks(axis, columns)
     elif wanted.is_integer:
         axis.set_major_locator(ticker.MaxNLocator(max(3, 7 - 2 * columns), integer=True, steps=[1, 2, 5, 10]))
-        axis.set_major_formatter("{x:,.0f}")
+    if wanted.scale == "linear" and wanted.tick_labels is None:
+        axis.set_major_formatter(Thousands())
+
+
+class Thousands(ticker.ScalarFormatter):
+    """Numbers with commas between thousands; years have none."""
+
+    def format_ticks(self, values: Any) -> list[str]:
+        texts = super().format_ticks(values)
+        if not style.is_grouped(values):
+            return texts
+        return [re.sub(r"^([^\d]?)(\d+)(\d{3})(?!\d)", r"\1\2,\3", text) for text in texts]
 
 
 def _log_ticks(axis: MplAxis, columns: int = 1) -> None:
@@ -349,3 +361,5 @@ def _draw_bar(scale: ColorScale, every: Sequence[Axes]) -> None:
         _log_ticks(bar.ax.yaxis)
     elif scale.ticks:
         bar.set_ticks(scale.ticks, labels=[style.number(tick) for tick in scale.ticks])
+    else:
+        bar.ax.yaxis.set_major_formatter(Thousands())

@@ -202,11 +202,11 @@ class RunData:
                 self._predictions[split, epoch] = known
         return known
 
-    def describe(self, epoch: int) -> str:
-        """An epoch as titles call it: `best epoch 120`, `epoch 20`."""
+    def describe(self, epoch: int, *, counts_rows: bool = False) -> str:
+        """An epoch as titles call it: `best epoch 120`, `epoch 20`; and that counted rows have no weights."""
         which = "best " if epoch == self.best else "last " if epoch == self.last else ""
-        # figures count rows, whatever their weights are
-        unweighted = ", rows unweighted" if getattr(self.config.dataset, "weight", None) is not None else ""
+        is_weighted = getattr(self.config.dataset, "weight", None) is not None
+        unweighted = ", rows unweighted" if counts_rows and is_weighted else ""
         return f"{which}epoch {epoch:,}{unweighted}"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mlprun.config.tree import printable, truncate
+from mlprun.config.tree import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,13 +100,25 @@ def without_titles() -> Iterator[None]:
 
 
 def name(text: str, length: int = NAME_LENGTH) -> str:
-    """A user's name on one line, without control characters, and no longer than a legend has room for."""
-    return truncate(printable(text), length)
+    """A user's name on one line, without control characters; the middle of a long one is an ellipsis.
+
+    Names of related columns often differ only at their ends.
+    """
+    shown = printable(text)
+    tail = (length - 1) // 2
+    return shown if len(shown) <= length else f"{shown[: length - 1 - tail]}…{shown[len(shown) - tail :]}"
 
 
-def number(value: float) -> str:
-    """Four significant digits with a typographic minus."""
-    return format_mathtext(f"{value:.4g}")
+def number(value: float, digits: int = 4) -> str:
+    """Significant digits with a typographic minus; from 1,000 to a million all digits before the point."""
+    short = f"{value:.{digits}g}"
+    return format_mathtext(f"{value:,.0f}" if 1000 <= abs(float(short)) < 1e6 else short)
+
+
+def is_grouped(values: Any) -> bool:
+    """Return True if numbers have commas between thousands: unless all have four digits, as years have."""
+    sizes = np.abs(values)
+    return not (len(sizes) and sizes.min() >= 1000 and sizes.max() < 10_000)
 
 
 def format_mathtext(text: str) -> str:

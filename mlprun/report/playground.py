@@ -99,15 +99,9 @@ def playground_section(data: RunData) -> Section | None:
     return _section("Playground", values, _optimizer_note(data.config))
 
 
-def network_json(data: RunData, epoch: int) -> dict[str, Any] | None:
-    """The network after an epoch as `readNetwork` and `forwardPass` in network.js take it.
-
-    None where they lack what it uses.
-    """
-    config, width = data.config, data.preprocessing.width
-    if unsupported_reason(config, width) is not None:
-        return None
-    dtype = config.training.dtype
+def network_json(data: RunData, epoch: int) -> dict[str, Any]:
+    """The network after an epoch as `readNetwork` and `forwardPass` in network.js take it."""
+    config, width, dtype = data.config, data.preprocessing.width, data.config.training.dtype
     parameters = {"type": dtype, "values": _encoded(_parameters(data.trained_at(epoch).calibrated), dtype)}
     return {"loss": config.loss.name, "layers": _layers(config, width), "parameters": parameters}
 

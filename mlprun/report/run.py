@@ -22,7 +22,7 @@ from mlprun.parts import SPLITS
 from mlprun.parts.part import inline
 from mlprun.report import svg
 from mlprun.report.page import Markup, Section, assemble, element, facts, join, section, table
-from mlprun.report.playground import network_json, playground_section
+from mlprun.report.playground import network_json, playground_section, unsupported_reason
 from mlprun.training import metadata
 
 if TYPE_CHECKING:
@@ -205,11 +205,12 @@ def result_rows(sources: Mapping[str, RunSource]) -> tuple[list[str], list[list[
         first.status.figures.get("positive"),
         first.data.trained_at(first.data.best_or_last).decision,
     )
-    texts = [f"positive class: {style.name(positive, 60)}"] if positive is not None else []
-    for name in ("threshold", "temperature") if decision is not None and len(sources) == 1 else ():
+    is_single = len(sources) == 1
+    texts = [f"positive class: {style.name(positive, 60)}"] if positive is not None and is_single else []
+    for name in ("threshold", "temperature") if decision is not None and is_single else ():
         value = getattr(decision, name)
         texts += [f"{name} {style.number(value)}"] if value is not None else []
-    if first.data.loss_targets:
+    if first.data.loss_targets and is_single:
         texts.append(f"losses are of {first.data.loss_targets}, other metrics in the target's units")
     caption = "; ".join(texts)
     return head, rows, caption[:1].upper() + caption[1:]
@@ -241,7 +242,7 @@ def metric_text(value: Any) -> str:
         return ""
     digits = 4 if abs(value) < 10 else 2
     is_plain = value == 0 or 0.001 <= abs(value) < 100_000
-    return style.format_mathtext(f"{value:.{digits}f}") if is_plain else style.number(value)
+    return style.format_mathtext(f"{value:,.{digits}f}") if is_plain else style.number(value)
 
 
 LAYER_HEAD = ("layer", "kind", "output", "parameters")
@@ -288,10 +289,12 @@ def _data(source: RunSource) -> Section | None:
     tables = [table(["rows", *splits], count_rows(source), numeric=range(1, 4))]
     if not data.has_tokens and data.preprocessing.width <= COLUMNS:
         statistics = (np.min, np.median, np.max, np.std)
-        rows = [
-            (style.name(name, 60), *(style.number(float(f(column))) for f in statistics))
-            for name, column in zip(data.preprocessing.names, _raw(data).T, strict=True)
-        ]
+        rows = []
+        for name, column in zip(data.preprocessing.names, _raw(data).T, strict=True):
+            values = [style.number(float(f(column))) for f in statistics]
+            if not style.is_grouped([column.min(), column.max()]):
+                values = [value.replace(",", "") for value in values]
+            rows.append((style.name(name, 60), *values))
         tables.append(table(["train rows", "min", "median", "max", "std"], rows, numeric=range(1, 5)))
     return section("Data", *_charts(data, ["data"]), element("div", tables))
 
@@ -308,18 +311,24 @@ def _predict(source: RunSource) -> Section | None:
     """A field for each column of the user's data; the network itself computes in the browser."""
     data, columns, place = source.data, list[dict[str, Any]](), 0
     preprocessing = data.preprocessing
-    if not source.counts or data.has_tokens or len(preprocessing.inputs) > COLUMNS:
+    if not source.counts:
         return None
-    if not preprocessing.is_linear:
-        return None
-    network = network_json(data, data.best_or_last)
-    if network is None:
-        return None
+    reason = unsupported_reason(data.config, preprocessing.width)
+    if reason is None and not preprocessing.is_linear:
+        reason = "It cannot prepare columns or targets as they were prepared for training."
+    if reason is None and len(preprocessing.inputs) > COLUMNS:
+        reason = f"It has room for {COLUMNS} columns, and there are {len(preprocessing.inputs)}."
+    if reason is not None:
+        command = element("code", f"{command_line('predict', source.folder.path)} NEW.csv")
+        return section(
+            "What if", element("p", f"The form does not run this network. {reason} For new rows: ", command)
+        )
     (means, scales), raw = preprocessing.input_units, _raw(data)
     for name in preprocessing.input_names:
         column, shown, categories = raw[:, place], style.name(name, 60), preprocessing.one_hot.get(name)
         if categories is None:
-            low, middle, high = (float(f"{f(column):.6g}") for f in (np.min, np.median, np.max))
+            low, high = (float(f"{f(column):.6g}") for f in (np.min, np.max))
+            middle = float(f"{np.median(column):.4g}")
             unit = {"mean": float(means[place]), "scale": float(scales[place])}
             columns.append({"name": shown, "low": low, "start": middle, "high": high, **unit})
         else:
@@ -330,7 +339,7 @@ def _predict(source: RunSource) -> Section | None:
     names = [style.name(name, 60) for name in data.classes or preprocessing.target_names]
     values = {
         "columns": columns,
-        "network": network,
+        "network": network_json(data, data.best_or_last),
         "classes": names if data.classes else None,
         "targets": names,
         "means": target_means,

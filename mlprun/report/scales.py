@@ -140,7 +140,8 @@ def linear_ticks(scale: Scale, most: int, *, is_integer: bool = False) -> list[T
         return [Tick(value, style.number(value)) for value in values]
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     digits += not math.isclose(round(step, digits), step)
-    return [Tick(value, style.format_mathtext(f"{value:,.{digits}f}")) for value in values]
+    form = f"{',' if style.is_grouped(values) else ''}.{digits}f"
+    return [Tick(value, style.format_mathtext(format(value, form))) for value in values]
 
 
 def _log_ticks(scale: Scale, most: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mlprun import figures
@@ -76,7 +77,7 @@ def _verdict(data: SweepData) -> Child:
     if best is None or not best.stats.n:
         return "No setting has a metric yet."
     name, center, bounds = _center(data, best)
-    interval = report_text.interval_text(bounds)
+    interval = _minus(report_text.interval_text(bounds))
     value = f"{name} {data.metric} {style.number(center or 0.0)}"
     value += f" (95% interval {interval})" if interval else ""
     if len(data.lines) == 1:
@@ -89,7 +90,8 @@ def _verdict(data: SweepData) -> Child:
     pairs = _pairs(data)
     if pairs:
         clear = sum(pair.comparison.is_evidence for pair in pairs)
-        text.append(f" Of {len(pairs):,} others, {clear:,} differ from it with statistical evidence.")
+        others = f"any of {len(pairs):,} others" if not clear else f"{clear:,} of {len(pairs):,} others"
+        text.append(f" There is {'' if clear else 'no '}evidence of a difference from {others}.")
     return text
 
 
@@ -127,7 +129,7 @@ def _comparison(data: SweepData) -> Section | None:
         setting = settings[_other(pair, data)]
         label = configuration_label(data.dimensions, setting.values)
         items.append(
-            element("li", _link(setting.id, f"Setting {setting.id}"), f" ({label}): {pair.verdict}.")
+            element("li", _link(setting.id, f"Setting {setting.id}"), f" ({label}): {_minus(pair.verdict)}.")
         )
     best = f"setting {data.lines[0].setting.id}"
     which = "The next best" if len(items) < len(pairs) else "The others"
@@ -136,7 +138,11 @@ def _comparison(data: SweepData) -> Section | None:
         "Intervals and p-values are corrected for the number of comparisons (Bonferroni)."
     )
     every = report_text.notes(data.summary, data.lines)
-    notes = [element("p", note, class_="soft") for note in every if not note.startswith("sorted by")]
+    notes = [
+        element("p", f"{note[:1].upper()}{note[1:]}.", class_="soft")
+        for note in every
+        if not note.startswith("sorted by")
+    ]
     text = element("p", f"{which}, each against {best}:"), element("ul", items)
     return Section("Comparison", join(text, element("p", caution, class_="soft"), notes))
 
@@ -153,10 +159,15 @@ def _settings(data: SweepData) -> Section:
         stats = line.stats
         _, center, interval = _center(data, line)
         row = [str(line.setting.id), *values, f"{stats.n}", _number(center), _number(stats.std)]
-        row.append(report_text.interval_text(interval))
+        row.append(_minus(report_text.interval_text(interval)))
         if has_success:
             row.append(report_text.fraction(line.success) if line.success else "–")
-        rows.append([*row, f"{_number(line.best[1])} (trial {line.best[0].id})" if line.best else "–"])
+        rows.append(
+            [
+                *row,
+                f"{_number(line.best[1])} (trial {line.best[0].id})" if line.best else "–",
+            ]
+        )
     caption = f"{data.axis} over seeds"
     caption += (
         f"; the best {len(lines):,} of {len(data.lines):,} settings" if len(lines) < len(data.lines) else ""
@@ -164,7 +175,7 @@ def _settings(data: SweepData) -> Section:
     at = head.index("95% interval")
     if not any(row[at] for row in rows):
         head, *rows = (row[:at] + row[at + 1 :] for row in (head, *rows))
-    numeric = range(1 + len(names), len(head) - 1)
+    numeric = range(1 + len(names), len(head))
     ids = [f"setting-{line.setting.id}" for line in lines]
     return Section(
         "Settings", table(head, rows, caption=caption, numeric=numeric, ids=ids, is_tall=len(rows) > TALL)
@@ -176,6 +187,11 @@ def _center(data: SweepData, line: ConfigurationSummary) -> tuple[str, float | N
     if data.summary.aggregate == "median":
         return "median", line.stats.median, line.stats.median_interval
     return "mean", line.stats.mean, line.stats.interval
+
+
+def _minus(text: str) -> str:
+    """Text with a typographic minus before its numbers."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
 
 
 def _number(value: float | None) -> str:

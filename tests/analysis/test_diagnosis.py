@@ -58,7 +58,7 @@ def baselines(accuracy, loss=0.4):
     ("accuracy", "linear", "level", "words"),
     [
         (0.99, 0.6, "good", "better than logistic regression"),
-        (0.86, 0.85, "note", "difference from logistic regression is within"),
+        (0.86, 0.85, "note", "about as good as logistic regression"),
         (0.60, 0.95, "warning", "Logistic regression is better"),
         (0.50, 0.85, "warning", "no better than the majority baseline"),
     ],

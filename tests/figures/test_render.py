@@ -19,8 +19,8 @@ from PIL import Image
 import mlprun.api as mlprun
 from mlprun import figures
 from mlprun.errors import CheckpointError, DataError, UsageError
-from mlprun.figures import Points, render, style
-from mlprun.figures.chart import ColorScale, HeatMap, Region, Text
+from mlprun.figures import Chart, Line, Panel, Points, render, style
+from mlprun.figures.chart import Axis, ColorScale, HeatMap, Region, Text
 from mlprun.figures.marks import colormap
 from mlprun.figures.rows import NAMED_CLASSES
 from mlprun.storage import runs
@@ -154,6 +154,42 @@ def test_a_name_is_escaped_where_no_font_can_write_it_and_shortened() -> None:
     assert render.escape(style.name(r"$\frac{1}{2}$")) == r"$\frac{1}{2}$"
     assert render.escape(style.name("\U0001f9ff")) == r"\U0001f9ff"
     assert len(style.name("x" * 100)) == style.NAME_LENGTH
+    assert style.name("registered month sin", 9) == "regi… sin"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((0, 30_000), ["0", "10,000", "20,000", "30,000"]),
+        ((1990, 2020), ["1990", "2000", "2010", "2020"]),
+        ((-2000, 1000), ["−2,000", "−1,000", "0", "1,000"]),
+        ((0, 0.003), ["0.000", "0.001", "0.002", "0.003"]),
+    ],
+)
+def test_ticks_have_commas_between_thousands_except_years(
+    values: tuple[float, float], expected: list[str]
+) -> None:
+    low, high = values
+    axis = Axis(ticks=tuple(np.linspace(low, high, 4)), limits=values)
+    line = Line(np.array([0.0, 1.0]), np.array(values, float))
+    figure = render.to_matplotlib(Chart("t", (), (Panel((line,), Axis(), axis),)))
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "expected"),
+    [
+        (1463.2, 3, "1,463"),
+        (-84_690.4, 4, "−84,690"),
+        (999.97, 4, "1,000"),
+        (2.5e6, 4, "2.5e6"),
+        (1e-5, 4, "1e−5"),
+    ],
+)
+def test_numbers_from_a_thousand_to_a_million_have_all_their_digits(
+    value: float, digits: int, expected: str
+) -> None:
+    assert style.number(value, digits) == expected
 
 
 @pytest.mark.parametrize("form", figures.FORMATS)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
+from mlprun import figures
 from mlprun.report import playground, run_report
 from mlprun.storage import runs as run_folders
 
@@ -44,7 +45,7 @@ def test_hostile_names_are_shown_and_never_reach_markup(pages, parsed, name):
 def test_a_page_loads_nothing_and_has_no_names_but_the_namespace(pages, name):
     text = pages[name].decode()
     markup = re.sub(
-        r"http://www.w3.org/2000/svg|&[a-z#0-9]+;|url\(https://example|https://example.org\S*", "", text
+        r"http://www.w3.org/2000/svg|&[a-z#0-9]+;|url\(https://example|(https:)?//example\.\S*", "", text
     )
     assert not re.search(r"(https?:)?//[a-z]+\.", markup)
     assert "Content-Security-Policy" in text
@@ -134,6 +135,7 @@ def test_several_runs_are_compared_in_one_page(runs, call, tmp_path, parsed):
     assert call("report", *paths, "-o", tmp_path / "c.html")[0] == 0
     text = " ".join(parsed((tmp_path / "c.html").read_bytes()).text)
     assert all(name in text for name in ("moons-001 best epoch", "classes-001 best epoch", "dataset.name"))
+    assert "Positive class" not in text, "it is that of one run"
 
 
 def test_the_command_writes_the_report_into_the_run_or_to_a_file(runs, call, tmp_path):
@@ -213,6 +215,12 @@ def test_a_report_of_quantiles_has_their_fan_and_says_where_coverage_is_wrong(ca
     assert "The quantiles hold fewer rows between them than their levels say." in page
     assert f"coverage {coverage:.1%} of 50 test rows, expected 80.0%" in page
     assert "80% expected inside" in page
+    assert (
+        "The form does not run this network. It has no quantile loss. For new rows: <code>mlprun predict"
+        in page
+    )
+    network = page[page.index("<b>Network</b>") :]
+    assert re.findall(r">(0\.\d quantile)<", network) == ["0.1 quantile", "0.5 quantile", "0.9 quantile"]
 
 
 def test_a_report_of_labels_has_a_table_of_each(call, tmp_path):
@@ -255,5 +263,16 @@ def test_the_table_of_results_says_what_was_chosen_on_dev_and_what_losses_are_of
     prices = {"name": "table", "path": str(tmp_path / "t.csv"), "target": "y"}
     units = "other metrics in the target's units"
     for more, of in ({}, "standardised"), ({"target_transform": "log"}, "transformed"):
-        text, _ = caption({"dataset": prices | more, "loss": "mse"})
+        text, run = caption({"dataset": prices | more, "loss": "mse"})
         assert text == f"Losses are of {of} targets, {units}"
+    assert "It cannot prepare columns or targets" in run_report(run_folders.RunFolder(run.path)).decode()
+
+
+def test_figures_that_count_rows_say_that_they_have_no_weights(tmp_path):
+    rows = [f"{k / 40},{k % 3},{'ab'[k % 2]}" for k in range(120)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,w,y", *rows]))
+    dataset = {"name": "table", "path": str(tmp_path / "t.csv"), "target": "y", "weight": "w"}
+    data = mlprun.train({"dataset": dataset, "training": {"epochs": 2}}, out=str(tmp_path)).figure_data
+    for kind, is_said in {"confusion": True, "roc": True, "network": False, "weights": False}.items():
+        chart = figures.compute(kind, data)
+        assert any("rows unweighted" in detail for detail in chart.details) == is_said, kind

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 AXES = 9
 LINES = 600
 ROWS = 30
-LABEL = 44
+DECADES = 10
+"""powers of ten on an axis, at most"""
+LABEL = 34
 """characters beside a row"""
 BOX = 5
 """metrics that have quartiles, at least"""
@@ -123,6 +125,7 @@ def _between(low: float, high: float, scale: Scale) -> dict[float, str]:
         return {(tick - low) / (high - low): number(tick) for tick in style.round_ticks(low, high, 4)}
     ends = math.log10(low), math.log10(high)
     exponents = range(math.ceil(ends[0]), math.floor(ends[1]) + 1)
+    exponents = exponents[:: max(1, -(-len(exponents) // DECADES))]
     ticks = [factor * 10.0**k for k in exponents for factor in ((1,) if len(exponents) > 2 else (1, 2, 5))]
     if len(ticks) < 2:
         ticks = [low, high]
@@ -158,8 +161,9 @@ class DistributionFigure(SweepFigure):
             data.left_out(),
         )
         # the best is on top
-        names = tuple(data.labels(lines, LABEL))
-        y = Axis("", "category", (count - 0.4, -0.6), tuple(range(count)), names)
+        names = tuple(data.labels(lines, LABEL, has_names=False))
+        varied = ", ".join(style.name(one.name) for one in data.dimensions)
+        y = Axis(varied and f"setting: {varied}", "category", (count - 0.4, -0.6), tuple(range(count)), names)
         x = Axis(data.axis, chart.scale_of(*map(data.values, lines)))
         title = f"{data.metric.capitalize()} of each setting: {data.name}"
         height = float(np.clip(1.5 + 0.27 * count, 2.6, 9.2))

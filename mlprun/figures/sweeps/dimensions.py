@@ -136,14 +136,15 @@ def format_value(value: Any) -> str:
 
 def number(value: float) -> str:
     """A number in at most four digits; one that has more, as drawn ones do, in three."""
-    short = f"{value:.4g}"
-    return style.format_mathtext(short if float(short) == value else f"{value:.3g}")
+    return style.number(value, 4 if float(f"{value:.4g}") == value else 3)
 
 
-def configuration_label(dimensions: Sequence[Dimension], chosen: Mapping[str, Any]) -> str:
+def configuration_label(
+    dimensions: Sequence[Dimension], chosen: Mapping[str, Any], *, has_names: bool = True
+) -> str:
     """A setting by names and values of what varies: `hidden 4, lr 0.1`."""
     return ", ".join(
-        f"{style.name(one.name, NAME)} {one.labels[one.index(chosen[one.path])]}"
+        f"{style.name(one.name, NAME)} " * has_names + one.labels[one.index(chosen[one.path])]
         for one in dimensions
         if one.path in chosen
     )

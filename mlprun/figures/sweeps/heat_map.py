@@ -75,7 +75,7 @@ class TwoParameterFigure(SweepFigure):
             f"the two most important of {count} parameters" if count > 2 and not self.parameters else "",
             "over all values of the other parameters" if count > 2 and is_map else "",
             "a dot is a setting" if not is_map else "",
-            "dark is good",
+            "dark is good" if colors is None else "",
         )
         height = float(np.clip(1.7 + 0.34 * len(values), 2.9, 7.5)) if is_map else 4.0
         return Chart(title, details, (panel,), height=height, colors=colors or data.color_scale(values))

@@ -82,7 +82,9 @@ class AgainstParameter(SweepFigure):
     def compute(self, data: SweepData) -> Chart:
         chosen, every = data.dimensions[:PANELS], len(data.dimensions)
         averaged = [averages(data, one) for one in chosen]
-        dots = [_dots(data, one) for one in chosen]
+        dots = [
+            _dots(data, one, has_means=bool(found.lines)) for one, found in zip(chosen, averaged, strict=True)
+        ]
         y = Axis(data.axis, scale_of(*(points.y for points in dots)))
         against = style.name(chosen[0].name) if every == 1 else "parameters"
         left_out = max(one.left_out for one in averaged)
@@ -177,8 +179,8 @@ def _means_text(data: SweepData, over: str, averaged: Sequence[Averages]) -> str
     )
 
 
-def _dots(data: SweepData, one: Dimension) -> Points:
-    """Trials where one parameter varies, else configurations."""
+def _dots(data: SweepData, one: Dimension, *, has_means: bool) -> Points:
+    """Trials where one parameter varies, else configurations; pale ones behind means."""
     pairs = [
         (one.position(line.setting.values[one.path]), value)
         for line in data.lines
@@ -187,7 +189,8 @@ def _dots(data: SweepData, one: Dimension) -> Points:
     ]
     x, y = np.array(pairs[:DOTS], np.float64).reshape(-1, 2).T
     size = float(np.clip(3000 / max(1, len(x)), 5, 18))
-    return Points(x, y, color=style.GREY, size=size, opacity=0.55)
+    color, opacity = (style.GREY, 0.55) if has_means else (style.BLUE, 0.8)
+    return Points(x, y, color=color, size=size, opacity=opacity)
 
 
 def _mean_marks(averaged: Averages, start: int) -> list[Mark]:

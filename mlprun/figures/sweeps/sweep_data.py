@@ -129,21 +129,24 @@ class SweepData:
         """The metrics of a setting, one for each seed, in the order of seeds."""
         return np.array([line.values[seed] for seed in sorted(line.values)], np.float64)  # type: ignore[type-var]
 
-    def labels(self, lines: Sequence[ConfigurationSummary], length: int) -> list[str]:
+    def labels(
+        self, lines: Sequence[ConfigurationSummary], length: int, *, has_names: bool = True
+    ) -> list[str]:
         """Settings by the numbers that `sweep show` gives them, with their values where these have room.
 
-        `17: hidden 4, lr 0.1` in so many characters, or `setting 17`, alike for all; the sweep's name where
-        nothing varies.
+        `17: hidden 4, lr 0.1` in so many characters (`17: 4, 0.1` without names), or `setting 17`, alike for
+        all; the sweep's name where nothing varies.
         """
         if not self.dimensions and len(self.lines) == 1:
             return [style.name(self.name, length)]
+        settings = [line.setting for line in lines]
         texts = [
-            f"{line.setting.id}: {configuration_label(self.dimensions, line.setting.values)}"
-            for line in lines
+            f"{one.id}: {configuration_label(self.dimensions, one.values, has_names=has_names)}"
+            for one in settings
         ]
         if self.dimensions and max(map(len, texts), default=0) <= length:
             return texts
-        return [f"setting {line.setting.id}" for line in lines]
+        return [f"setting {one.id}" for one in settings]
 
     @property
     def seeds(self) -> str:

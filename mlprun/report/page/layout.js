@@ -240,7 +240,7 @@ function thumbnail(play, name) {
 // The columns on the axes; a choice of two where there are more.
 function showAxes(play) {
   const { table, axes, axisLabels, plane } = play;
-  const ends = (i) => plane.ranges[i].map((end) => numberText(table.inUnits(axes[i], end), 2)).join(" to ");
+  const ends = (i) => plane.ranges[i].map((end) => numberText(table.inUnits(axes[i], end), 2 + 2 * (plane.ranges[i][0] > 0))).join(" to ");
   const parts = axes.map((axis, i) => {
     const title = i ? "up" : "across", text = ` ${ends(i)}`;
     if (table.columns < 3) return make("span", {}, `${table.names[axis]} ${title}${text}`);

@@ -154,11 +154,11 @@ class Playground {
     this.budget = now - (this.lastFrame ?? now) > 20 ? Math.max(2, 0.8 * this.budget) : Math.min(BUDGET, this.budget + 0.05);
     this.lastFrame = now;
     if (now - (this.lastStep ?? 0) >= pauseBetween) {
-      this.training.advance(speed, this.budget);
+      // a drawing of 4 ms fits into every frame, a longer one into every second or third; steps get the rest
+      const { cost = 0 } = this, draws = now - (this.lastDrawn ?? 0) >= (isReduced.matches ? 500 : 4 * cost);
+      this.training.advance(speed, draws ? Math.max(2, this.budget - cost) : this.budget);
       this.lastStep = now;
-      // a drawing of 4 ms fits into every frame, a longer one into every second or third
-      const least = isReduced.matches ? 500 : 4 * (this.cost ?? 0);
-      if (now - (this.lastDrawn ?? 0) >= least) {
+      if (draws) {
         const start = performance.now();
         this.refresh();
         this.cost = performance.now() - start;

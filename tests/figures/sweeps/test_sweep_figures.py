@@ -158,8 +158,8 @@ def test_parallel_lines_stand_where_their_values_are(sweeps: dict[str, SweepData
 
 def test_a_distribution_has_every_metric_of_a_setting(sweeps: dict[str, SweepData]) -> None:
     chart = computed("distribution", sweeps["rates"])
-    labels = ("2: lr 0.1", "1: lr 0.01", "3: lr 1", "4: lr 3", "5: lr 10")
-    assert chart.panels[0].y.tick_labels == labels
+    axis = chart.panels[0].y
+    assert (axis.label, axis.tick_labels) == ("setting: lr", ("2: 0.1", "1: 0.01", "3: 1", "4: 3", "5: 10"))
     best = np.sort([bent({"optimizer.lr": 0.1}, seed) for seed in range(6)])
     dots, mean = chart.marks(Points)[:2]
     assert dots.x == pytest.approx(best)

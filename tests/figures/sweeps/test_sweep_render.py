@@ -112,7 +112,8 @@ def test_what_is_good_is_dark_in_every_figure_and_so_the_details_say(sweeps: dic
         ends = style.colors_between(style.PALETTES[colors.palette], 2)
         shades = [mpl.colors.rgb_to_hsv(mpl.colors.to_rgb(color))[2] for color in ends]
         assert (shades[0] < shades[1]) == is_small
-        assert ("blue is good" if kind == "parallel" else "dark is good") in chart.details[0]
+        words = {"parallel": "blue is good", "heat_map": "dark is good", "success": ""}
+        assert words[kind] in chart.details[0]
 
 
 def test_settings_are_called_by_the_numbers_that_the_table_has(sweeps: dict[str, SweepData]) -> None:

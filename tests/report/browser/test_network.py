@@ -235,4 +235,4 @@ def test_what_the_browser_lacks_is_said_in_a_line(
     assert section is not None
     assert reason in section.content.html
     assert section.scripts == ()
-    assert playground.network_json(data, 1) is None
+    assert reason in (playground.unsupported_reason(data.config, data.preprocessing.width) or "")
