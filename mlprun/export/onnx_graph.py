@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlprun.errors import UsageError
 from mlprun.export import forward
 from mlprun.export.check import NotCheckedError
+from mlprun.export.program import Code
 from mlprun.extras import remedy
 from mlprun.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mlprun.export.program import Code, Linear, Program
+    from mlprun.export.program import Linear, Program
     from mlprun.parts.data import Array
 
 OPSETS = {"": 17, "ai.onnx.ml": 3}
@@ -35,7 +37,7 @@ MEANINGS = {
     "symbol": "a whole number from 0",
 }
 _NAMES = {
-    "logistic": "Sigmoid", "isnan": "IsNaN", "maximum": "Max", "minimum": "Min", "argmax": "ArgMax",
+    "isnan": "IsNaN", "maximum": "Max", "minimum": "Min", "argmax": "ArgMax",
     "mean": "ReduceMean",
 }  # fmt: skip
 """operators that are not called as in NumPy, in another case"""
@@ -120,7 +122,7 @@ class _Graph:
         return self.concatenate(found) if len(found) > 1 else found[0]
 
     def code(self, column: int, step: Code) -> _Value:
-        codes = {_encodable(text): code for text, code in step.codes.items()}
+        codes = dict(step.codes)
         codes.setdefault("", step.other if step.missing is None else step.missing)
         attributes = {
             "keys_strings": [*codes],
@@ -154,6 +156,11 @@ class _Graph:
 
     def _where(self, condition: _Value, one: _Value, other: _Value) -> _Value:
         return self.op("Where", condition, one, other, dtype=one.dtype)
+
+    def _logistic(self, x: _Value) -> _Value:
+        """1 / (1 + exp(-x)): the Sigmoid of onnxruntime has no correct digit far below 0."""
+        power = (x * -1.0).op("Exp")
+        return self.op("Div", self.constant(np.ones((), x.dtype)), power + 1.0)
 
     def _log1p(self, x: _Value) -> _Value:
         """The logarithm of 1 + x, times what rounding 1 + x did to x.
@@ -221,7 +228,7 @@ class _Graph:
         from onnx import TensorProto, helper
 
         name = self.name("texts")
-        values = [_encodable(text) for text in texts]
+        values = [*texts]
         self.constants.append(helper.make_tensor(name, TensorProto.STRING, [len(values)], values))
         found = self.op("Gather", _Value(self, name, str), index)
         return self.op("Squeeze", found, self.constant(np.array([1])))
@@ -241,24 +248,31 @@ def output_names(program: Program) -> list[str]:
 
 
 def _distinct(names: Iterable[str], taken: set[str]) -> list[str]:
-    """Names that are not empty, can be encoded and differ from each other and from those `taken`."""
+    """Names that are not empty and differ from each other and from those `taken`."""
     found: list[str] = []
     for name in names:
-        own = _encodable(name) or "column"
+        own = name or "column"
         while own in taken or own in found:
             own += "_"
         found.append(own)
     return found
 
 
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def _check_texts(program: Program) -> None:
+    """Refuse, with UsageError, a category or class that no text of onnxruntime can be."""
+    steps = (step for feature in program.features for step in feature.steps if isinstance(step, Code))
+    categories = (text for step in steps for text in step.codes)
+    ended = next((text for text in (*program.answers.classes, *categories) if "\0" in text), None)
+    if ended is not None:
+        what = f"the category or class {ended!r} contains NUL, where a text of onnxruntime ends"
+        raise UsageError("--to onnx", what, "choose another format")
 
 
 def generate(program: Program) -> bytes:
     """The program as an ONNX model, checked with onnx.checker and shape inference."""
     from onnx import TensorProto, checker, helper, shape_inference
 
+    _check_texts(program)
     inputs, named = input_names(program), output_names(program)
     graph = _Graph(program, inputs, {*inputs, *named})
     types = {"text": TensorProto.STRING, "symbol": TensorProto.INT64}

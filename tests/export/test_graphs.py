@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from mlprun.errors import UsageError
 from mlprun.evaluation import prediction_table
 from mlprun.export import onnx_graph
 from mlprun.export.forward import predicted_rows, raw_columns
-from mlprun.export.program import Code, program_of
+from mlprun.export.program import program_of
 from mlprun.version import __version__
+from tests.export import hostile
 from tests.export.test_program import raw_rows, with_gaps_and_unseen
 from tests.export.zoo import MODELS
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     import mlprun.api as mlprun
     from mlprun.evaluation import TrainedModel
+    from mlprun.export.program import Program
     from mlprun.parts.data import Data
 
 BOUNDS = {"float32": 1e-5, "float64": 1e-12}
@@ -37,6 +41,16 @@ def in_type(model: TrainedModel, dtype: str) -> TrainedModel:
 def rows_of(model: TrainedModel) -> Data:
     data = model.experiment.raw_rows("train", epoch=1)
     return with_gaps_and_unseen(data, model.preprocessing.imputed)
+
+
+def module_rows(program: Program, data: Data) -> list[list[Any]]:
+    """What the module that torch.export records answers."""
+    from mlprun.export import torch_program
+
+    columns = raw_columns(program, raw_rows(data))
+    module = torch_program.TorchProgram(program)
+    *ids, outputs = module(**torch_program.arguments(torch_program.metadata(program), columns))
+    return predicted_rows(program, ids[0].numpy() if ids else None, outputs.numpy())
 
 
 def check(model: TrainedModel, data: Data, found: list[list[Any]]) -> None:
@@ -64,14 +78,9 @@ def test_onnx_gives_what_predict_gives(name: str, dtype: str, trained: Callable[
 def test_the_torch_module_gives_what_predict_gives(
     name: str, dtype: str, trained: Callable[[str], mlprun.Run]
 ) -> None:
-    from mlprun.export import torch_program
-
     data, model = rows_of(trained(name).best), in_type(trained(name).best, dtype)
     program = program_of(model)
-    module = torch_program.TorchProgram(program)
-    columns = raw_columns(program, raw_rows(data))
-    *ids, outputs = module(**torch_program.arguments(torch_program.metadata(program), columns))
-    check(model, data, predicted_rows(program, ids[0].numpy() if ids else None, outputs.numpy()))
+    check(model, data, module_rows(program, data))
 
 
 def test_an_onnx_model_states_versions_and_what_it_was_trained_with(
@@ -134,40 +143,59 @@ def test_an_onnx_model_takes_any_number_of_rows(
         assert (many == few[chosen]).all() if many.dtype == object else np.allclose(many, few[chosen], 1e-5)
 
 
-HOSTILE = ["", "\x01", "\ud800", "label", "Gemm_7", "a\nb", '"; import os', "<script>", "p" * 300]
-
-
-def test_hostile_names_are_data_in_onnx(trained: Callable[[str], mlprun.Run]) -> None:
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_small_probabilities_have_correct_digits(dtype: str, trained: Callable[[str], mlprun.Run]) -> None:
     pytest.importorskip("onnxruntime")
-    model = trained("multi_class").best
-    program, rows = program_of(model), raw_rows(rows_of(model))
-    plain = onnx_graph.run(onnx_graph.generate(program), program, rows)
-    former, text = plain[0][0], "red"
-    for name in HOSTILE:
-        columns = tuple(
-            one._replace(name=name if k == 0 else one.name) for k, one in enumerate(program.columns)
-        )
-        classes = tuple(name if one == former else one for one in program.answers.classes)
-        answers = replace(program.answers, classes=classes)
-        features = tuple(
-            one._replace(steps=tuple(_renamed(step, text, name) for step in one.steps))
-            for one in program.features
-        )
-        changed = replace(program, name=name, columns=columns, features=features, answers=answers)
-        shown = name.encode("utf-8", "backslashreplace").decode()
-        cells = [[shown if cell == text and shown else cell for cell in row] for row in rows]
-        found = onnx_graph.run(onnx_graph.generate(changed), changed, cells)
-        expected = [[shown if row[0] == former else row[0], *row[1:]] for row in plain]
-        assert [row for row, own in zip(found, rows, strict=True) if shown or text not in own] == [
-            row for row, own in zip(expected, rows, strict=True) if shown or text not in own
-        ]
+    program = program_of(in_type(trained("linear").best, dtype))
+    (layer,) = program.layers
+    logits = np.array([-60.0, -30.0, -5.0, 0.0, 5.0, 30.0])
+    changed = replace(program, layers=(layer._replace(weight=np.array([[1, 0]], dtype), bias=None),))
+    found = onnx_graph.run(onnx_graph.generate(changed), changed, [[one, 0.0] for one in logits])
+    expected = 1 / (1 + np.exp(-logits))
+    assert [row[-1] for row in found] == pytest.approx(expected, rel=BOUNDS[dtype] / 5)
 
 
-def _renamed(step: Any, text: str, name: str) -> Any:
-    """A step with another name for a category; an empty one would be a missing cell."""
-    if not isinstance(step, Code) or not name:
-        return step
-    return step._replace(codes={name if one == text else one: code for one, code in step.codes.items()})
+@pytest.fixture(scope="module")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], mlprun.Run]:
+    """Return a run of `hostile.KINDS`."""
+    return cache(lambda kind: hostile.train(kind, tmp_path_factory.mktemp(kind)))
+
+
+@pytest.mark.parametrize("kind", hostile.KINDS)
+def test_hostile_names_are_data_in_onnx(kind: str, hostile_run: Callable[[str], mlprun.Run]) -> None:
+    pytest.importorskip("onnxruntime")
+    model = hostile_run(kind).best
+    program, data = program_of(model, name="\n".join(hostile.names("canary"))), rows_of(model)
+    if kind != "classes":
+        check(model, data, onnx_graph.run(onnx_graph.generate(program), program, raw_rows(data)))
+        return
+    with pytest.raises(UsageError, match=r"class 'a.x00b' contains NUL.*; choose another format"):
+        onnx_graph.generate(program)
+    classes = tuple(name.replace("\0", " ") for name in program.answers.classes)
+    changed = replace(program, answers=replace(program.answers, classes=classes))
+    found = onnx_graph.run(onnx_graph.generate(changed), changed, raw_rows(data))
+    labels = model.predict(data).labels
+    assert [row[0] for row in found] == [classes[k] for k in labels]
+
+
+@pytest.mark.parametrize("kind", hostile.KINDS)
+def test_hostile_names_are_data_in_torch(kind: str, hostile_run: Callable[[str], mlprun.Run]) -> None:
+    from mlprun.export import torch_program
+
+    model = hostile_run(kind).best
+    program, data = program_of(model), rows_of(model)
+    check(model, data, module_rows(program, data))
+    assert json.loads(json.dumps(torch_program.metadata(program)))["classes"] == [*program.answers.classes]
+
+
+def test_names_that_inputs_and_outputs_share_are_told_apart(trained: Callable[[str], mlprun.Run]) -> None:
+    onnx = pytest.importorskip("onnx")
+    program = program_of(trained("multi_class").best)
+    names = ("", "label", "Gemm_7")
+    columns = tuple(one._replace(name=name) for one, name in zip(program.columns, names, strict=True))
+    model = onnx.load_from_string(onnx_graph.generate(replace(program, columns=columns)))
+    assert [one.name for one in model.graph.input] == ["column", "label", "Gemm_7"]
+    assert [one.name for one in model.graph.output] == ["label_", "probabilities"]
 
 
 @pytest.mark.parametrize("name", ["two_classes", "recurrent"])
