@@ -116,9 +116,9 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def is_grouped(values: Any) -> bool:
-    """Return True if numbers have commas between thousands: unless all have four digits, as years have."""
+    """Return True if numbers have commas between thousands: unless all of them may be years."""
     sizes = np.abs(values)
-    return not (len(sizes) and sizes.min() >= 1000 and sizes.max() < 10_000)
+    return not (len(sizes) and sizes.min() >= 1500 and sizes.max() <= 2500)
 
 
 def format_mathtext(text: str) -> str:

@@ -46,7 +46,7 @@ LOSSES = ("bce", "cross_entropy", "mse", "mae", "hinge")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 """what network.js can compute, by mlprun's names, beside all elementwise activations"""
 MOST_ROWS = 2000
-MOST_BYTES = 200_000
+MOST_BYTES = 160_000
 """of rows, and of all snapshots together, before they become text"""
 MOST_PARAMETERS = 20_000
 MOST_HISTORY = 300
