@@ -100,7 +100,9 @@ class UnitMaps(PlaneFigure, NetworkFigure):
             "line: where the class changes" if lines else "",
         )
         colors = ColorScale("relative activation", -1, 1, palette="signed")
-        height = 0.3 + chart.height_of(panels[0], columns=COLUMNS, side=1.6)
+        # a single row is as high as the name of the colour bar is long
+        lowest = 1.3 if len(panels) <= COLUMNS else 0.0
+        height = max(0.3 + chart.height_of(panels[0], columns=COLUMNS, side=1.6), lowest)
         title = f"Hidden units: {data.name}"
         return chart.grid_of(title, details, panels[:UNITS], columns=COLUMNS, height=height, colors=colors)
 
