@@ -400,16 +400,15 @@ def _outcome(program: Program, ops: Ops, outputs: Any) -> Outcome:
 
 def _numbers(program: Program, ops: Ops, outputs: Any, width: int) -> Any:
     """[N, K] targets in the user's units; of quantiles sorted ones, which do not cross."""
-    values, targets = [], program.answers.targets
-    for k in range(1 if program.answers.levels else width):
-        own = outputs if len(targets) == 1 else ops.columns(outputs, k, k + 1)
-        own = own * targets[k].scale + targets[k].mean
-        for step in targets[k].inverses:
+    values, found = [], program.answers
+    for k, target in enumerate(found.targets * (len(found.levels) or 1)):
+        own = ops.columns(outputs, k, k + 1) if width > 1 else outputs
+        own = own * target.scale + target.mean
+        for step in target.inverses:
             own = _inverse(ops, own, step)
         values.append(own)
-    if program.answers.levels:
-        return ops.call("sort", values[0])
-    return ops.concatenate(values) if len(values) > 1 else values[0]
+    every = ops.concatenate(values) if width > 1 else values[0]
+    return ops.call("sort", every) if found.levels else every
 
 
 def _inverse(ops: Ops, value: Any, step: Function | Quantile) -> Any:

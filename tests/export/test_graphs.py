@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import replace
 from functools import cache
@@ -13,7 +14,7 @@ import pytest
 from mlprun.errors import UsageError
 from mlprun.evaluation import prediction_table
 from mlprun.export import onnx_graph
-from mlprun.export.forward import predicted_rows, raw_columns
+from mlprun.export.forward import _calendar, predicted_rows, raw_columns
 from mlprun.export.program import program_of
 from mlprun.version import __version__
 from tests.export import hostile
@@ -226,3 +227,32 @@ def test_a_torch_file_tells_the_codes_of_texts(trained: Callable[[str], mlprun.R
     assert arguments["codes"][0, 1] == known["tables"]["place"].index("oslo")
     module(**arguments)
     assert "layers_0_weight" in module.state_dict()
+
+
+def test_the_calendar_of_graphs_is_pythons(trained: Callable[[str], mlprun.Run]) -> None:
+    import torch
+
+    from mlprun.export import torch_program
+
+    ends = [
+        (1600, 2, 29),
+        (1900, 2, 28),
+        (1900, 3, 1),
+        (2000, 2, 29),
+        (2000, 12, 31),
+        (2100, 3, 1),
+        (1, 1, 1),
+    ]
+    dates = [dt.date.fromordinal(k) for k in range(1, dt.date.max.toordinal(), 3001)]
+    dates += [dt.date(*end) for end in ends]
+    days = torch.tensor(
+        [[one.toordinal() - dt.date(1970, 1, 1).toordinal() + 0.75] for one in dates]
+    ).double()
+    module = torch_program.TorchProgram(program_of(trained("prepared").best))
+    found = {name: value[:, 0].tolist() for name, value in _calendar(module, days).items()}
+    assert found == {
+        "year": [one.year for one in dates],
+        "month": [one.month - 1 for one in dates],
+        "day of year": [one.timetuple().tm_yday - 1 for one in dates],
+        "weekday": [one.weekday() for one in dates],
+    }

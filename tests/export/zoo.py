@@ -120,6 +120,10 @@ MODELS: dict[str, dict[str, Any]] = {
         "dataset": table("price", ["size", "place"], target_transform="log1p"),
         "loss": {"name": "quantile", "quantiles": [0.1, 0.5, 0.9]},
     },
+    "quantiles_by_rank": {
+        "dataset": table("price", ["size"], target_transform="quantile"),
+        "loss": {"name": "quantile", "quantiles": [0.25, 0.75]},
+    },
     "counts": {"dataset": table("price", ["size"]), "loss": "poisson_nll"},
 }
 """configs by name"""
