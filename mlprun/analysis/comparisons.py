@@ -252,7 +252,7 @@ def correlate(summary: Summary, parameter: str) -> list[Correlation]:
 def _reached(line: ConfigurationSummary, metric: str, aggregate: str) -> float | None:
     if metric == SUCCESS:
         return line.success.rate if line.success is not None else None
-    return line.stats.median if aggregate == "median" else line.stats.mean
+    return line.center(aggregate)[0]
 
 
 # --- the values of one parameter over many configurations, like with like whatever diverged

@@ -32,7 +32,7 @@ from mlprun.sweeps.objective import (
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from mlprun.analysis.statistics import SampleStats, SuccessRate
+    from mlprun.analysis.statistics import Interval, SampleStats, SuccessRate
     from mlprun.sweeps.database import Results
     from mlprun.sweeps.schema import Configuration, Description, Trial
 
@@ -65,6 +65,12 @@ class ConfigurationSummary:
     def has_mostly_diverged(self) -> bool:
         """Whether more trials diverged than came to their end: the metric is that of few survivors."""
         return self.counts.get("diverged", 0) > sum(self.counts.get(one, 0) for one in SOUND)
+
+    def center(self, aggregate: str) -> tuple[float | None, Interval | None]:
+        """The median with its interval where configurations are sorted by it, else the mean with its own."""
+        stats = self.stats
+        is_median = aggregate == "median"
+        return (stats.median, stats.median_interval) if is_median else (stats.mean, stats.interval)
 
     def sort_key(self, aggregate: str) -> tuple[int, tuple[float, ...], int]:
         """First configurations by score, then those that mostly diverged, those without a metric last.

@@ -70,10 +70,9 @@ def confusion_tables(metrics: Mapping[str, Any], classes: tuple[str, ...] | None
 
 def target_table(metrics: TargetMetrics, split: str) -> Table:
     """Return the metrics of each target, a row each, and below a rule the averages over labels."""
-    averages = {f"{kind} average": values for kind, values in metrics.averages.items()}
     names = list(next(iter(metrics.targets.values())))
-    rows = [(name, *map(one.get, names)) for name, one in [*metrics.targets.items(), *averages.items()]]
-    rule = len(metrics.targets) if averages else None
+    rows = [(name, *map(one.get, names)) for name, one in metrics.rows]
+    rule = len(metrics.targets) if metrics.averages else None
     return Table(("target", *names), rows, f"{split}: each target", rule, is_fixed=True)
 
 

@@ -21,21 +21,6 @@ from mlprun.errors import UsageError
 if TYPE_CHECKING:
     from mlprun.experiment import Experiment
 
-__all__ = [
-    "NAMES",
-    "Best",
-    "ChunkResult",
-    "Engine",
-    "Improvement",
-    "Progress",
-    "RunFailure",
-    "State",
-    "StopCondition",
-    "choose",
-    "every",
-    "named",
-]
-
 
 _ENGINES = {
     "torch": "torch.TorchEngine",

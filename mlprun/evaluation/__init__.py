@@ -22,28 +22,3 @@ from mlprun.evaluation.model import (
     target_metrics,
     trajectory,
 )
-
-__all__ = [
-    "Decision",
-    "PredictionTable",
-    "TargetMetrics",
-    "TrainedModel",
-    "answers",
-    "at_threshold",
-    "best",
-    "check_initial_weights",
-    "check_metadata",
-    "check_tensors",
-    "class_values",
-    "decide",
-    "decided",
-    "load",
-    "missing_best_warnings",
-    "newest",
-    "output_columns",
-    "prediction_table",
-    "snapshots",
-    "split_rows",
-    "target_metrics",
-    "trajectory",
-]

@@ -529,6 +529,12 @@ class TargetMetrics(NamedTuple):
     targets: Mapping[str, Mapping[str, float]]
     averages: Mapping[str, Mapping[str, float]]
 
+    @property
+    def rows(self) -> list[tuple[str, Mapping[str, float]]]:
+        """The metrics of each target, then the averages, with their names."""
+        averages = [(f"{kind} average", values) for kind, values in self.averages.items()]
+        return [*self.targets.items(), *averages]
+
 
 def target_metrics(predictions: Predictions, names: Names) -> TargetMetrics:
     """Return the metrics of each of the targets, which `names` are of, in the user's units."""

@@ -11,15 +11,3 @@ from mlprun.experiment.experiment import (
     plain,
 )
 from mlprun.parts import SPLITS
-
-__all__ = [
-    "SPLITS",
-    "Experiment",
-    "InitialWeightCache",
-    "SplitArrays",
-    "compute_metrics",
-    "data_key",
-    "history_columns",
-    "history_metrics",
-    "plain",
-]

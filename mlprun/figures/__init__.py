@@ -33,44 +33,13 @@ if TYPE_CHECKING:
     from mlprun.figures.style import without_titles
     from mlprun.figures.sweeps import SweepData, sweep_figures
 
-__all__ = [
-    "FORMATS",
-    "OVERLAYS",
-    "Axis",
-    "Bars",
-    "Chart",
-    "Figure",
-    "Line",
-    "Panel",
-    "Points",
-    "RunData",
-    "RunFigure",
-    "SweepData",
-    "SweepFigure",
-    "activation_grid",
-    "agreement",
-    "compute",
-    "dataset_chart",
-    "dependence_chart",
-    "draw",
-    "encode",
-    "format_of",
-    "importance_chart",
-    "make",
-    "overlay",
-    "rate_range_chart",
-    "run_figures",
-    "save",
-    "sweep_figures",
-    "without_titles",
-]
-
 _MODULES = {
     "chart": ("Axis", "Bars", "Chart", "Line", "Panel", "Points"),
     "curves": ("OVERLAYS", "agreement", "overlay", "rate_range_chart"),
     "explanation": ("dependence_chart", "importance_chart"),
     "figure": ("Figure", "RunFigure", "SweepFigure"),
     "parts": ("activation_grid", "dataset_chart"),
+    "registry": ("FORMATS", "compute", "format_of", "make", "run_figures"),
     "render": ("draw", "encode", "save"),
     "run_data": ("RunData",),
     "style": ("without_titles",),
@@ -80,7 +49,7 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: importing this package alone loads no figure."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = next((module for module, names in _MODULES.items() if name in names), "registry")
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

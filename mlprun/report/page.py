@@ -207,8 +207,9 @@ def write(path: str, page: bytes) -> None:
     files.write_atomic(path, page)
 
 
-def assemble(title: str, sections: Sequence[Section], *, lead: Child = None) -> bytes:
-    """The page as UTF-8; `lead` stands under its title."""
+def assemble(title: str, every: Iterable[Section | None], *, lead: Child = None) -> bytes:
+    """The page as UTF-8, with those of its sections that are not None; `lead` stands under its title."""
+    sections = [one for one in every if one is not None]
     style = _sources((*STYLES, *(name for one in sections for name in one.styles)))
     script = _sources((*SCRIPTS, *(name for one in sections for name in one.scripts)))
     script = f'(() => {{\n"use strict";\n{script}\n}})();'

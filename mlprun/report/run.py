@@ -86,7 +86,7 @@ def run_report(folder: RunFolder, *, allow_code: bool = False, baselines: Sequen
     """The page of a run as HTML. Raises CheckpointError before its first checkpoint."""
     source = load_source(folder, allow_code=allow_code, baselines=baselines)
     data = source.data
-    found = [
+    sections = [
         _diagnosis(source),
         section("Result", _result({"": source}), _targets(source)),
         section("Curves", *_charts(data, CURVES)),
@@ -98,7 +98,7 @@ def run_report(folder: RunFolder, *, allow_code: bool = False, baselines: Sequen
         _config(source),
         _environment(source),
     ]
-    return assemble(data.name, [one for one in found if one is not None], lead=_lead(source))
+    return assemble(data.name, sections, lead=_lead(source))
 
 
 def comparison_report(folders: Sequence[RunFolder], *, allow_code: bool = False) -> bytes:
@@ -115,7 +115,7 @@ def comparison_report(folders: Sequence[RunFolder], *, allow_code: bool = False)
     for kind in figures.OVERLAYS:
         with contextlib.suppress(MlprunError):
             drawn.append(svg.figure(figures.overlay([one.data for one in sources], kind)))
-    found = [
+    sections = [
         section("Verdicts", verdicts),
         section("Results", _result(by_name)),
         section("Curves", *drawn),
@@ -123,7 +123,7 @@ def comparison_report(folders: Sequence[RunFolder], *, allow_code: bool = False)
             "Differences", table(["setting", *labels], rows, caption="Settings that differ") if rows else None
         ),
     ]
-    return assemble(f"{len(sources)} runs", [one for one in found if one is not None])
+    return assemble(f"{len(sources)} runs", sections)
 
 
 def _charts(data: RunData, kinds: Sequence[str]) -> list[Markup]:
@@ -223,14 +223,13 @@ def _targets(source: RunSource) -> Markup | None:
         return None
     split = data.splits[-1]
     found = target_metrics(data.predictions(split, data.best_or_last), names)
-    averages = {f"{kind} average": values for kind, values in found.averages.items()}
     columns = list(next(iter(found.targets.values())))
     rows = [
         [
             style.name(name, 60),
             *(f"{one}" if isinstance(one, int) else metric_text(one) for one in map(values.get, columns)),
         ]
-        for name, values in [*found.targets.items(), *averages.items()]
+        for name, values in found.rows
     ]
     head = ["target", *map(label_of, columns)]
     return table(head, rows, caption=f"Each target on {split} rows", numeric=range(1, len(head)))

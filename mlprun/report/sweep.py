@@ -24,8 +24,6 @@ from mlprun.training import metadata
 
 if TYPE_CHECKING:
     from mlprun.analysis.comparisons import Pair
-    from mlprun.analysis.statistics import Interval
-    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures import SweepData
 
 ROWS = 200
@@ -42,7 +40,7 @@ SEEDS = ("curves", "distribution")
 def sweep_report(folder: str) -> bytes:
     """The page of a sweep as HTML. Raises CheckpointError, UsageError where no metric is known."""
     data = figures.SweepData.of(folder)
-    found = [
+    sections = [
         _comparison(data),
         _settings(data),
         _explorer(data),
@@ -51,7 +49,7 @@ def sweep_report(folder: str) -> bytes:
         _source(data, folder),
     ]
     name = open_sweep(folder).name
-    return assemble(name, [one for one in found if one is not None], lead=_lead(data, folder))
+    return assemble(name, sections, lead=_lead(data, folder))
 
 
 def _lead(data: SweepData, folder: str) -> Markup:
@@ -76,9 +74,9 @@ def _verdict(data: SweepData) -> Child:
     best = data.lines[0] if data.lines else None
     if best is None or not best.stats.n:
         return "No setting has a metric yet."
-    name, center, bounds = _center(data, best)
+    center, bounds = best.center(data.summary.aggregate)
     interval = _minus(report_text.interval_text(bounds))
-    value = f"{name} {data.metric} {style.number(center or 0.0)}"
+    value = f"{_noun(data)} {data.metric} {style.number(center or 0.0)}"
     value += f" (95% interval {interval})" if interval else ""
     if len(data.lines) == 1:
         return f"Over {data.seeds}: {value}."
@@ -151,13 +149,13 @@ def _settings(data: SweepData) -> Section:
     """The settings, best first; rows are named for links and for the filter."""
     lines, names = data.lines[:ROWS], report_text.short_names(data.description.parameters)
     has_success = data.description.success is not None
-    head = ["setting", *names.values(), "n", _center(data, lines[0])[0], "deviation", "95% interval"]
+    head = ["setting", *names.values(), "n", _noun(data), "deviation", "95% interval"]
     head += ["success", "best trial"] if has_success else ["best trial"]
     rows = []
     for line in lines:
         values = [format_value(line.setting.values.get(path)) for path in names]
         stats = line.stats
-        _, center, interval = _center(data, line)
+        center, interval = line.center(data.summary.aggregate)
         row = [str(line.setting.id), *values, f"{stats.n}", _number(center), _number(stats.std)]
         row.append(_minus(report_text.interval_text(interval)))
         if has_success:
@@ -182,11 +180,9 @@ def _settings(data: SweepData) -> Section:
     )
 
 
-def _center(data: SweepData, line: ConfigurationSummary) -> tuple[str, float | None, Interval | None]:
-    """The mean or median by which settings are sorted, with its name and its interval."""
-    if data.summary.aggregate == "median":
-        return "median", line.stats.median, line.stats.median_interval
-    return "mean", line.stats.mean, line.stats.interval
+def _noun(data: SweepData) -> str:
+    """What `ConfigurationSummary.center` is."""
+    return "median" if data.summary.aggregate == "median" else "mean"
 
 
 def _minus(text: str) -> str:

@@ -11,27 +11,4 @@ from mlprun.schema.load import (
     validate,
     with_format,
 )
-from mlprun.schema.model import (
-    FORMAT,
-    Config,
-    dump,
-    metric_direction,
-    registries,
-)
-
-__all__ = [
-    "CONFIG_FILE",
-    "FORMAT",
-    "Config",
-    "Problem",
-    "dump",
-    "explicit_values",
-    "load",
-    "metric_direction",
-    "parse",
-    "read",
-    "registries",
-    "run_name",
-    "validate",
-    "with_format",
-]
+from mlprun.schema.model import FORMAT, Config, dump, metric_direction, registries

@@ -1,5 +1,3 @@
 """The trainer above the engines: new and resumed runs, trained, saved and measured."""
 
 from mlprun.training.recorder import best_from
-
-__all__ = ["best_from"]

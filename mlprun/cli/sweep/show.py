@@ -90,7 +90,8 @@ def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
     rows = []
     for line in lines:
         row = [line.setting.id, *(_value(line.setting.values.get(path)) for path in names)]
-        row += [line.stats.n, *_center(line, summary.aggregate)]
+        center, interval = line.center(summary.aggregate)
+        row += [line.stats.n, center, line.stats.std, report_text.interval_text(interval)]
         row += _share(line.success) if has_success else ()
         row += (line.pruned_at, line.pruned_objective) if has_pruned else ()
         row += [line.counts.get(status, 0) for status in apart]
@@ -101,15 +102,6 @@ def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
 
 def _of(summary: Summary) -> str:
     return "last" if summary.column.startswith(LAST) else "best"
-
-
-def _center(line: ConfigurationSummary, aggregate: str) -> tuple[str | float | None, ...]:
-    sample = line.stats
-    is_median = aggregate == "median"
-    middle, interval = (
-        (sample.median, sample.median_interval) if is_median else (sample.mean, sample.interval)
-    )
-    return middle, sample.std, report_text.interval_text(interval)
 
 
 def _share(rate: SuccessRate | None) -> tuple[str | None, str]:

@@ -3,5 +3,3 @@
 from __future__ import annotations
 
 from mlprun.engines.torch.trainer import TorchEngine
-
-__all__ = ["TorchEngine"]

@@ -9,5 +9,3 @@ from mlprun.parts.architectures.architecture import (
 )
 from mlprun.parts.architectures.mlp import Mlp
 from mlprun.parts.architectures.rnn import Rnn
-
-__all__ = ["Architecture", "Embedding", "Layer", "Mlp", "OutputLayer", "Rnn", "architectures"]

@@ -5,15 +5,3 @@ from __future__ import annotations
 from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets import bundled, generated, inline, table
 from mlprun.parts.datasets.dataset import Dataset, Generated, datasets
-
-__all__ = [
-    "Data",
-    "Dataset",
-    "DatasetInfo",
-    "Generated",
-    "bundled",
-    "datasets",
-    "generated",
-    "inline",
-    "table",
-]

@@ -3,5 +3,3 @@
 from mlprun.parts.datasets.table.columns import FEW
 from mlprun.parts.datasets.table.source import MemoryTable
 from mlprun.parts.datasets.table.table import ColumnsError, Table, UnknownColumnsError
-
-__all__ = ["FEW", "ColumnsError", "MemoryTable", "Table", "UnknownColumnsError"]
