@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,8 +14,6 @@ from mlprun.parts.part import suggestion
 from mlprun.sweeps.objective import mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from mlprun.analysis.significance import Comparison, Spearman
     from mlprun.analysis.summary import ConfigurationSummary, Summary
 

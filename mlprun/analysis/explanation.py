@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mlprun import randomness
-from mlprun.analysis.statistics import sample_stats
+from mlprun.analysis.statistics import SampleStats, sample_stats
 from mlprun.errors import UsageError
-from mlprun.evaluation import output_columns
+from mlprun.evaluation import TrainedModel, output_columns
 from mlprun.parts.metrics import Metric
 from mlprun.parts.part import suggestion
 from mlprun.randomness import Purpose
@@ -24,8 +24,6 @@ from mlprun.schema import metric_direction
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mlprun.analysis.statistics import SampleStats
-    from mlprun.evaluation import TrainedModel
     from mlprun.parts.data import Array, Data, Floats, Names
 
 REPEATS = 10

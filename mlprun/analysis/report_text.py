@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, get_args
 
-from mlprun.analysis.statistics import LEVEL, MIN_SAMPLE
+from mlprun.analysis.statistics import LEVEL, MIN_SAMPLE, Interval, SuccessRate
 from mlprun.sweeps.objective import SOUND, test_data_warning
 from mlprun.sweeps.schema import TrialStatus
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlprun.analysis.significance import Comparison, Spearman
-    from mlprun.analysis.statistics import Interval, SuccessRate
     from mlprun.analysis.summary import ConfigurationSummary, Summary
 
 FEW = 5

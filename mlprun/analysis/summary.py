@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from mlprun.analysis.statistics import sample_stats, success_rate
+from mlprun.analysis.statistics import Interval, SampleStats, SuccessRate, sample_stats, success_rate
 from mlprun.errors import UsageError
 from mlprun.parts.metrics import metrics
 from mlprun.parts.part import suggestion
@@ -32,7 +32,6 @@ from mlprun.sweeps.objective import (
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from mlprun.analysis.statistics import Interval, SampleStats, SuccessRate
     from mlprun.sweeps.database import Results
     from mlprun.sweeps.schema import Configuration, Description, Trial
 

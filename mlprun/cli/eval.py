@@ -15,13 +15,12 @@ from mlprun.cli.terminal import Output, Table
 from mlprun.errors import CheckFailedError, UsageError
 from mlprun.evaluation.baselines import boosting
 from mlprun.parts import SPLITS
-from mlprun.schema import metric_direction
+from mlprun.schema import Config, metric_direction
 
 if TYPE_CHECKING:
     from mlprun.analysis.ensemble import Ensemble
     from mlprun.analysis.explanation import Dependence, Importances
     from mlprun.evaluation import TrainedModel
-    from mlprun.schema import Config
 
 UNDER, OVER = "--fail-under", "--fail-over"
 EXAMPLES = {UNDER: "test_accuracy=0.9", OVER: "test_loss=0.3"}

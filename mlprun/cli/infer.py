@@ -15,7 +15,7 @@ from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import Table, columns, formats
 from mlprun.parts.datasets.table.column_options import MOST_CATEGORIES, ColumnOptions, ReadOptions
 from mlprun.parts.datasets.table.reading import read
-from mlprun.parts.datasets.table.source import OtherFormError, Source, shown
+from mlprun.parts.datasets.table.source import OtherFormError, Sheet, Source, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from mlprun.parts.data import Floats
     from mlprun.parts.datasets import Data
-    from mlprun.parts.datasets.table.source import Sheet
 
 GROUPING = re.compile(
     r"(?i:(patient|subject|participant|person|user|customer|client|household|family|student|donor|animal|"

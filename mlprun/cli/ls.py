@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from typer import Argument, Option
 
@@ -16,12 +16,10 @@ from mlprun.cli.terminal import Output, Table, duration
 from mlprun.config.document import read_without_bases
 from mlprun.errors import MlprunError, UsageError
 from mlprun.parts.part import inline
+from mlprun.storage.runs import RunFolder
 from mlprun.storage.runs import find as find_runs
+from mlprun.sweeps.folder import SweepFolder
 from mlprun.sweeps.folder import find as find_sweeps
-
-if TYPE_CHECKING:
-    from mlprun.storage.runs import RunFolder
-    from mlprun.sweeps.folder import SweepFolder
 
 FIELDS = ("run", "name", "date", "status", "epochs", "seconds", "tag", "note")
 _CONDITION = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.]*)\s*(<=|>=|!=|=|<|>)(.*)", re.DOTALL)

@@ -16,19 +16,17 @@ import yaml
 
 from mlprun import engines
 from mlprun.config import document as reading
+from mlprun.engines import Engine
 from mlprun.engines import device as devices
 from mlprun.engines.torch.trainer import SplitTensors
 from mlprun.errors import DivergedError
 from mlprun.experiment import Experiment
 from mlprun.parts.optimizers import build_trained
-from mlprun.schema import parse
+from mlprun.schema import Config, parse
 from mlprun.training.trainer import Trainer, TrainingRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from mlprun.engines import Engine
-    from mlprun.schema import Config
 
     Say = Callable[[str], None]
     Runner = Callable[[int], None]

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mlprun.cli.live import LiveView
 from mlprun.cli.metrics import layers_table
-from mlprun.cli.terminal import BLUE, block, foreground, paint, terminal_size
+from mlprun.cli.terminal import BLUE, Output, block, foreground, paint, terminal_size
 from mlprun.config.tree import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlprun.cli.terminal import Output
     from mlprun.engines import Best, ChunkResult
     from mlprun.training.trainer import TrainingRun
 

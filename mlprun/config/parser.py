@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from mlprun.config.tree import (
     MAX_DEPTH,
@@ -29,9 +29,6 @@ from mlprun.config.tree import (
     truncate,
 )
 from mlprun.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # the set of allowed ones would take Python ten times as long to compile
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")

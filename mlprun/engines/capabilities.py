@@ -7,21 +7,18 @@ is never ignored silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlprun.parts.activations import each
-from mlprun.parts.architectures import Mlp
+from mlprun.parts.architectures import Architecture, Mlp
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlprun.experiment import Experiment
-    from mlprun.parts.architectures import Architecture
     from mlprun.parts.part import Options, Part
 
 T = TypeVar("T")

@@ -10,34 +10,34 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from mlprun import randomness
 from mlprun.engines import state_spec
 from mlprun.engines.contract import (
+    Arrays,
     Best,
     ChunkResult,
     Improvement,
     Plateau,
+    Progress,
+    Row,
     RunFailure,
     State,
     StopCondition,
+    StopReason,
     never,
 )
-from mlprun.experiment import history_metrics
+from mlprun.experiment import Experiment, history_metrics
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
-
     import numpy as np
     from numpy.typing import NDArray
 
-    from mlprun.engines.contract import Arrays, Progress, Row, StopReason
-    from mlprun.experiment import Experiment
     from mlprun.parts.losses import Loss
     from mlprun.schema import Config
 

@@ -13,13 +13,12 @@ import numpy as np
 from mlprun.engines.capabilities import entry, first_name
 from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES, weighted_sum
 from mlprun.engines.scratch.tensor import Tensor
-from mlprun.experiment import compute_metrics, plain
+from mlprun.experiment import Experiment, SplitArrays, compute_metrics, plain
 from mlprun.parts.activations import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlprun.experiment import Experiment, SplitArrays
     from mlprun.parts.data import Array
     from mlprun.parts.losses import Loss
     from mlprun.parts.part import Part

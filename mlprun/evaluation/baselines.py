@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.engines.evaluation import evaluate_logits, outputs_of
+from mlprun.engines.evaluation import SplitMetrics, evaluate_logits, outputs_of
 from mlprun.errors import DataError
 from mlprun.evaluation.decision import best_threshold, softmax
 from mlprun.parts.activations import Identity
@@ -21,10 +21,8 @@ from mlprun.parts.data import Cells
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mlprun.engines.evaluation import SplitMetrics
     from mlprun.experiment import Experiment, SplitArrays
     from mlprun.parts.data import Array, Data, Floats, Ints, Names
-
 
 ROWS = 10_000
 """train rows that a baseline is fitted on, at most: the first ones"""

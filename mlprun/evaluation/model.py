@@ -16,7 +16,7 @@ from mlprun.config import document as reading
 from mlprun.engines.device import compute_context
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
 from mlprun.evaluation.decision import Decision, calibrated
-from mlprun.experiment import SPLITS, Experiment
+from mlprun.experiment import SPLITS, Experiment, SplitArrays
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
 from mlprun.parts import MAX_BYTES
@@ -25,8 +25,8 @@ from mlprun.parts.datasets.table import MemoryTable, Table
 from mlprun.parts.datasets.table.columns import number_name
 from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.initializers import File
-from mlprun.parts.metrics import metrics
-from mlprun.schema import with_format
+from mlprun.parts.metrics import Predictions, metrics
+from mlprun.schema import Config, with_format
 from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:
@@ -35,15 +35,11 @@ if TYPE_CHECKING:
     from mlprun.engines import Engine
     from mlprun.engines.contract import Arrays
     from mlprun.engines.evaluation import SplitMetrics
-    from mlprun.experiment import SplitArrays
     from mlprun.parts.data import Array, Names
     from mlprun.parts.datasets import Data
-    from mlprun.parts.metrics import Predictions
     from mlprun.parts.network import Network
-    from mlprun.schema import Config
     from mlprun.storage.checkpoints import Checkpoint
     from mlprun.storage.runs import RunFolder
-
 
 _ANOTHER = "use another checkpoint of the run"
 ANOTHER_TABLE = "evaluate another table with --data"

@@ -14,7 +14,7 @@ import numpy as np
 from mlprun.config.tree import dotted
 from mlprun.errors import DataError, UsageError, plural
 from mlprun.experiment import fitting
-from mlprun.experiment.preprocessing import plain_preprocessing
+from mlprun.experiment.preprocessing import Preprocessing, plain_preprocessing
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
 from mlprun.parts.datasets.dataset import shortened
@@ -24,7 +24,7 @@ from mlprun.parts.initial_parameters import initial_parameters
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss, balanced_weights
 from mlprun.parts.metrics import Metric, Predictions
-from mlprun.parts.splits import Fresh
+from mlprun.parts.splits import Fresh, SplitIndices
 from mlprun.parts.torch_random import drawing
 from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem, pattern_problems
 
@@ -33,17 +33,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.parts.architectures import Architecture
     from mlprun.parts.data import Array, Floats, Ints, Names
     from mlprun.parts.datasets import Data
     from mlprun.parts.network import Network
     from mlprun.parts.part import LayerSummary, Part
-    from mlprun.parts.splits import SplitIndices
     from mlprun.schema import Config, Problem
 
     State = dict[str, Tensor]
-
 
 T = TypeVar("T")
 FEW = 10_000

@@ -11,7 +11,7 @@ from mlprun import randomness
 from mlprun.errors import DataError, UsageError
 from mlprun.experiment.preprocessing import Preprocessing, assembled, replay_targets
 from mlprun.parts.data import Cells
-from mlprun.parts.datasets.dataset import domain_of, outside_domain
+from mlprun.parts.datasets.dataset import TargetTransform, domain_of, outside_domain
 from mlprun.parts.datasets.table.column_options import STATISTICS, ColumnOptions
 from mlprun.parts.datasets.table.columns import number_name
 from mlprun.parts.datasets.table.delimited import repeated
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.parts.data import CellType, Data, Floats, Ints, Names, Operation
-    from mlprun.parts.datasets.dataset import TargetTransform
 
     Step = tuple[type[Operation], str, tuple[Any, ...]]
     """an operation, the column that it is applied to, and what it was fitted to"""

@@ -10,21 +10,19 @@ from pydantic import Field
 
 from mlprun.analysis.statistics import success_rate
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Bars, Chart, ColorScale, HeatMap, Line, Mark, Panel, Points
+from mlprun.figures.chart import Array, Axis, Bars, Chart, ColorScale, HeatMap, Line, Mark, Panel, Points
 from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.rows import class_label
 from mlprun.figures.style import SPLITS, LineStyle
 from mlprun.parts import SplitName
-from mlprun.parts.metrics import ECE, Ranking, confusion, probability_bins, rank
+from mlprun.parts.metrics import ECE, Predictions, Ranking, confusion, probability_bins, rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
-    from mlprun.parts.metrics import Predictions
 
 CLASSES = 10
 """classes that have a panel of their own, at most: those with most rows"""

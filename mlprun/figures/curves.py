@@ -10,7 +10,7 @@ import numpy as np
 
 from mlprun.errors import UsageError
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Points, Text
+from mlprun.figures.chart import Array, Axis, Chart, Line, Mark, Panel, Points, Text
 from mlprun.figures.figure import RunFigure, run_figures
 from mlprun.figures.style import LineStyle
 from mlprun.parts.losses import Loss
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.analysis.rate_range import RangeTest
-    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
     from mlprun.schema import Config
     from mlprun.verification.verify import Verification

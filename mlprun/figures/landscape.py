@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mlprun.engines.device import compute_context
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, ColorScale, Line, Mark, Panel, Points, Region, Text
+from mlprun.figures.chart import Array, Axis, Chart, ColorScale, Line, Mark, Panel, Points, Region, Text
 from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.regions import cells
 from mlprun.parts.part import NonNegativeInt
@@ -18,7 +18,6 @@ from mlprun.parts.part import NonNegativeInt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
 
     Model = Mapping[str, Any]

@@ -13,13 +13,24 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
 from mlprun.figures import style
-from mlprun.figures.chart import Band, Bars, HeatMap, Line, Points, Polygons, Region, Segments, Text
+from mlprun.figures.chart import (
+    Array,
+    Band,
+    Bars,
+    ColorScale,
+    HeatMap,
+    Line,
+    Panel,
+    Points,
+    Polygons,
+    Region,
+    Segments,
+    Text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Transform
-
-    from mlprun.figures.chart import Array, ColorScale, Panel
 
 SMALLEST = 5.0
 """points of the smallest letters in a cell"""

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, ColorScale, Mark, Panel, Points, Segments, Text
+from mlprun.figures.chart import Array, Axis, Chart, ColorScale, Mark, Panel, Points, Segments, Text
 from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.rows import class_label
 from mlprun.parts.activations import each
 from mlprun.parts.architectures import Mlp
 
 if TYPE_CHECKING:
-    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
 
 WIDEST = 100

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Bars, ColorScale, HeatMap, Mark, Panel, Points
+from mlprun.figures.chart import Array, Axis, Bars, Chart, ColorScale, HeatMap, Mark, Panel, Points
 from mlprun.figures.figure import RunFigure, run_figures
 from mlprun.figures.rows import NAMED_CLASSES, class_label
 from mlprun.parts import SplitName
@@ -17,7 +17,6 @@ from mlprun.parts import SplitName
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlprun.figures.chart import Array, Chart
     from mlprun.figures.run_data import RunData
     from mlprun.parts.metrics import Predictions
 

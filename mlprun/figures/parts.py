@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from mlprun import schema
@@ -12,14 +10,10 @@ from mlprun.errors import ConfigError, UsageError
 from mlprun.evaluation import TrainedModel
 from mlprun.experiment import Experiment
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Line, Panel, grid_of, horizontal, vertical
+from mlprun.figures.chart import Array, Axis, Chart, Line, Panel, grid_of, horizontal, vertical
 from mlprun.figures.rows import DataFigure
 from mlprun.figures.run_data import RunData
-from mlprun.parts.activations import activations
-
-if TYPE_CHECKING:
-    from mlprun.figures.chart import Array, Chart
-    from mlprun.parts.activations import Activation
+from mlprun.parts.activations import Activation, activations
 
 REACH = 4.0
 POINTS = 801

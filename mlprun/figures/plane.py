@@ -14,7 +14,7 @@ import numpy as np
 
 from mlprun.errors import UsageError
 from mlprun.figures import style
-from mlprun.figures.chart import evenly_spaced
+from mlprun.figures.chart import Array, evenly_spaced
 from mlprun.parts.part import suggestion
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.experiment.preprocessing import Preprocessing
-    from mlprun.figures.chart import Array
 
 ROWS = 10_000
 """train rows that the principal components are computed from, at most: evenly spread ones"""

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, ColorScale, HeatMap, Mark, Panel, Region
+from mlprun.figures.chart import Array, Axis, Chart, ColorScale, Extent, HeatMap, Mark, Panel, Region
 from mlprun.figures.figure import Features, NetworkFigure, RunFigure, run_figures
 from mlprun.figures.rows import (
     class_label,
@@ -23,7 +23,6 @@ from mlprun.figures.rows import (
 from mlprun.parts import SplitName
 
 if TYPE_CHECKING:
-    from mlprun.figures.chart import Array, Extent
     from mlprun.figures.run_data import RunData
 
 GRID = 200

@@ -8,7 +8,19 @@ import numpy as np
 from pydantic import Field
 
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Band, Chart, ColorScale, Line, Mark, Panel, Points, Polygons, Text
+from mlprun.figures.chart import (
+    Array,
+    Axis,
+    Band,
+    Chart,
+    ColorScale,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Polygons,
+    Text,
+)
 from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.rows import limits_of, over_input, shown_rows
 from mlprun.figures.style import SPLITS
@@ -20,7 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
     from mlprun.parts.data import Floats
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlprun.figures import chart, style
 from mlprun.figures.chart import (
+    Array,
     Axis,
     Chart,
     ColorScale,
@@ -24,7 +25,6 @@ from mlprun.figures.figure import Features, NetworkFigure, RunFigure, run_figure
 from mlprun.figures.style import SPLITS
 
 if TYPE_CHECKING:
-    from mlprun.figures.chart import Array
     from mlprun.figures.plane import Plane
     from mlprun.figures.run_data import RunData
     from mlprun.parts.metrics import Predictions

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlprun.errors import CheckpointError
 from mlprun.figures.chart import evenly_spaced
-from mlprun.figures.plane import pair_plane, principal_plane
+from mlprun.figures.plane import Plane, pair_plane, principal_plane
 from mlprun.parts import SPLITS
 from mlprun.storage import history
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mlprun.evaluation import Decision, TrainedModel
     from mlprun.experiment import Experiment, SplitArrays
     from mlprun.experiment.preprocessing import Preprocessing
-    from mlprun.figures.plane import Plane
     from mlprun.parts.metrics import Predictions
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mlprun.engines.contract import State
+from mlprun.engines.contract import Arrays, State
 from mlprun.engines.device import compute_context
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, ColorScale, Line, Panel
+from mlprun.figures.chart import Array, Axis, Chart, ColorScale, Line, Panel
 from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
 from mlprun.figures.regions import PlaneFigure, boundaries, cells
 from mlprun.figures.rows import limits_of, shown_rows
@@ -19,8 +19,6 @@ from mlprun.parts.architectures import Mlp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlprun.engines.contract import Arrays
-    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
     from mlprun.schema import Config
 

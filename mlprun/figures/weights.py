@@ -9,12 +9,11 @@ from pydantic import Field
 
 from mlprun.errors import UsageError
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Band, Chart, Line, Mark, Panel, Points
+from mlprun.figures.chart import Array, Axis, Band, Chart, Line, Mark, Panel, Points
 from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
 from mlprun.parts.part import NonNegativeInt
 
 if TYPE_CHECKING:
-    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
 
 MATRICES = 12

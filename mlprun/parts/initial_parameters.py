@@ -27,14 +27,22 @@ from mlprun.parts.architectures import Architecture
 from mlprun.parts.architectures.architecture import Embedding, OutputLayer
 from mlprun.parts.architectures.mlp import Mlp
 from mlprun.parts.architectures.rnn import Rnn
-from mlprun.parts.initializers import Kaiming, LayerInit, ModuleInitializer, Normal, Uniform, Xavier
+from mlprun.parts.initializers import (
+    Initializer,
+    Kaiming,
+    LayerInit,
+    ModuleInitializer,
+    Normal,
+    Shapes,
+    Uniform,
+    Xavier,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from mlprun.parts.initializers import Initializer, Shapes
     from mlprun.parts.part import Dtype
 
 MOST_NUMBERS = 2_000_000

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Self, cast
 import torch
 from torch import Tensor, nn
 
-from mlprun.parts.part import LayerSummary
+from mlprun.parts.part import CategoryTable, Dtype, LayerSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mlprun.parts.initializers import LayerInit, ModuleInitializer
-    from mlprun.parts.part import CategoryTable, Dtype
 
 
 class Network(nn.Module):

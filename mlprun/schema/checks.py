@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -29,15 +29,11 @@ from mlprun.parts.metrics import MEDIAN, Metric
 from mlprun.parts.optimizers import matches
 from mlprun.parts.part import listed, suggestion
 from mlprun.parts.splits import Fresh, fraction_of, split_problems, split_sizes
-from mlprun.schema.model import metric_direction
+from mlprun.schema.model import Config, metric_direction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from mlprun.config.tree import Path
     from mlprun.parts.datasets import DatasetInfo
-    from mlprun.schema.model import Config
-
 
 Finder = TypeVar("Finder", bound=Callable[..., Iterator[Problem]])
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
 from mlprun.config.document import Problem
-from mlprun.config.tree import describe_value, dotted
+from mlprun.config.tree import Path, describe_value, dotted
 from mlprun.parts import aliases
 from mlprun.parts.initializers import LayerInit, initializers
 from mlprun.parts.part import Named, Options, suggestion
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
-
-    from mlprun.config.tree import Path
 
 _EXPECTED: Final = {
     "int_type": "a whole number",

@@ -7,16 +7,13 @@ import traceback
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mlprun import files
-from mlprun.config.document import Problem
+from mlprun.config.document import Document, Problem
 from mlprun.config.tree import ConfigStr
 from mlprun.errors import FileError, UsageError
 from mlprun.parts.part import path_from_here
-
-if TYPE_CHECKING:
-    from mlprun.config.document import Document
 
 MAX_CODE: Final = 10_000_000
 _FORMER_MODULES: Final = {

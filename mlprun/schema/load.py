@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from mlprun import interrupts
 from mlprun.config import document as reading
-from mlprun.config.document import Problem
+from mlprun.config.document import Document, Problem
 from mlprun.errors import DataError, MlprunError
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import activations
-from mlprun.parts.datasets import Generated
+from mlprun.parts.datasets import Dataset, DatasetInfo, Generated
 from mlprun.parts.datasets.inline import Inline
-from mlprun.parts.datasets.table import FEW, ColumnsError, Table
+from mlprun.parts.datasets.table import FEW, ColumnsError, MemoryTable, Table
 from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.losses import BCE, ClassLoss, Loss, losses
 from mlprun.parts.metrics import Metric, metrics
 from mlprun.parts.part import Options
-from mlprun.parts.splits import resolve_sizes
+from mlprun.parts.splits import Split, resolve_sizes
 from mlprun.schema import model
 from mlprun.schema.checks import check
 from mlprun.schema.error_messages import to_problems
 from mlprun.schema.extend import run_extensions
-from mlprun.schema.model import FORMAT, default_part, dump, metric_direction
+from mlprun.schema.model import FORMAT, Config, default_part, dump, metric_direction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from pydantic_core import ErrorDetails
-
-    from mlprun.config.document import Document
-    from mlprun.parts.datasets import Dataset, DatasetInfo
-    from mlprun.parts.datasets.table import MemoryTable
-    from mlprun.parts.splits import Split
-    from mlprun.schema.model import Config
 
 OptionsOf = TypeVar("OptionsOf", bound=Options)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -35,9 +35,6 @@ from mlprun.parts.part import (
 from mlprun.parts.penalties import Penalty, penalties
 from mlprun.parts.schedules import Schedule, schedules
 from mlprun.parts.splits import Split
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 P = TypeVar("P", bound=Part)
 

@@ -23,7 +23,7 @@ is not an array is JSON in an array of bytes:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,8 +37,6 @@ from mlprun.storage import canonical, checkpoints
 from mlprun.storage.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from numpy.typing import NDArray
 
     from mlprun.sweeps.schema import Trial, TrialStatus

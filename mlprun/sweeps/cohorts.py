@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlprun.engines.fused import support
-from mlprun.experiment import history_columns
+from mlprun.experiment import Experiment, history_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from mlprun.experiment import Experiment
 
 MAX_MEMBERS = 1000
 MAX_BYTES = 2**26

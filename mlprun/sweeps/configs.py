@@ -9,24 +9,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import engines, evaluation, schema
-from mlprun.config.tree import Node, printable, truncate
+from mlprun.config.tree import Node, Path, printable, truncate
 from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.experiment import SPLITS, Experiment, data_key, history_columns, history_metrics
 from mlprun.parts.losses import losses
 from mlprun.parts.metrics import metrics
 from mlprun.sweeps import search, space
 from mlprun.sweeps.cohorts import CohortKind, Cost
-from mlprun.sweeps.definition import MAX_TRIALS, Success
+from mlprun.sweeps.definition import MAX_TRIALS, Definition, Success, Sweep
 from mlprun.sweeps.space import Candidate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mlprun.config.document import Document
-    from mlprun.config.tree import Path
     from mlprun.parts.datasets import Dataset, DatasetInfo
     from mlprun.schema import Config
-    from mlprun.sweeps.definition import Definition, Sweep
 
 MAX_CACHED = 1000
 """configs of configurations, and infos of datasets; others are read again when needed"""

@@ -21,6 +21,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import TYPE_CHECKING, Protocol
 
+from mlprun.engines import StopCondition
 from mlprun.engines import device as devices
 from mlprun.errors import OutOfMemoryError
 from mlprun.interrupts import SIGNALS
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from multiprocessing.synchronize import Event
 
-    from mlprun.engines import StopCondition
     from mlprun.sweeps.cohort_file import TrialResult
     from mlprun.sweeps.cohorts import Cohort, CohortKind
     from mlprun.sweeps.plan import Plan

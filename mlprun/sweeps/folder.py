@@ -25,14 +25,13 @@ from mlprun.config.document import read_without_bases
 from mlprun.errors import CheckpointError, MlprunError
 from mlprun.storage import runs
 from mlprun.sweeps import database
-from mlprun.sweeps.schema import type_adapter
+from mlprun.sweeps.schema import Configuration, Description, Trial, type_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mlprun.storage.runs import Lock
     from mlprun.sweeps.database import Results, Writer
-    from mlprun.sweeps.schema import Configuration, Description, Trial
 
 DATABASE = "trials.sqlite"
 _NEEDED = ("sweep.yaml", "run.json", "status.json", DATABASE)

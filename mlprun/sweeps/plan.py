@@ -13,26 +13,20 @@ from typing import TYPE_CHECKING
 from mlprun import schema
 from mlprun.engines.fused import support
 from mlprun.errors import CheckpointError, ConfigError, UsageError
-from mlprun.schema import metric_direction
+from mlprun.schema import Config, metric_direction
 from mlprun.sweeps import search, space
 from mlprun.sweeps.cohorts import Cohort, Cost, TrialSpec, divide
-from mlprun.sweeps.configs import Configs, metrics_of, objective_problems, pruner_problems
-from mlprun.sweeps.database import RESTORE
-from mlprun.sweeps.definition import MAX_TRIALS, Success
-from mlprun.sweeps.schema import Description, Trial
-from mlprun.sweeps.trials import SharedConfig, TrialBatch, first_chunk
+from mlprun.sweeps.configs import CheckedConfig, Configs, metrics_of, objective_problems, pruner_problems
+from mlprun.sweeps.database import RESTORE, Results
+from mlprun.sweeps.definition import MAX_TRIALS, Definition, Success
+from mlprun.sweeps.schema import Configuration, Description, Trial
+from mlprun.sweeps.trials import ResumeState, SharedConfig, TrialBatch, first_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
     from mlprun.experiment import Experiment
-    from mlprun.schema import Config
-    from mlprun.sweeps.configs import CheckedConfig
-    from mlprun.sweeps.database import Results
-    from mlprun.sweeps.definition import Definition
-    from mlprun.sweeps.schema import Configuration
     from mlprun.sweeps.space import Candidate
-    from mlprun.sweeps.trials import ResumeState
 
 TrialKey = tuple[int, int, int | None]
 """of a trial: its configuration, its seed and its fold"""

@@ -17,8 +17,8 @@ from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, DataError, FileError
 from mlprun.storage import canonical, checkpoints, provenance
 from mlprun.sweeps import database, folder, space
-from mlprun.sweeps.definition import Sweep
-from mlprun.sweeps.plan import pending_trials
+from mlprun.sweeps.definition import Definition, Sweep
+from mlprun.sweeps.plan import Plan, pending_trials
 from mlprun.training.metadata import as_yaml, code_of, device_kind, differing
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
     from mlprun.experiment import Experiment
     from mlprun.sweeps.configs import Configs
-    from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.folder import SweepFolder
-    from mlprun.sweeps.plan import Plan
 
     OnMessage = Callable[[str], None]
 

@@ -27,7 +27,7 @@ from mlprun.parts.datasets.dataset import shortened
 from mlprun.storage import runs
 from mlprun.sweeps import cohort_file, folder, resume, search
 from mlprun.sweeps.configs import Configs
-from mlprun.sweeps.executors import ExecutorRouter
+from mlprun.sweeps.executors import CohortRun, ExecutorRouter, Workers
 from mlprun.sweeps.objective import BAD
 from mlprun.sweeps.plan import Plan, pending_trials
 from mlprun.sweeps.schema import Trial
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from mlprun.sweeps.cohorts import Cohort
     from mlprun.sweeps.database import Results, Writer
     from mlprun.sweeps.definition import Definition
-    from mlprun.sweeps.executors import CohortRun, Workers
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
 
 LOCATIONS = ("local", "ray")

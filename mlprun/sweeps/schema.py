@@ -27,15 +27,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping  # noqa: TC003 -- pydantic reads annotations
+from collections.abc import Mapping, Sequence  # noqa: TC003 -- pydantic reads annotations
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 VERSION = 1
 APPLICATION_ID = 0x6D6C7072

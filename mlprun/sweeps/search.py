@@ -25,14 +25,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlprun import extras, randomness
 from mlprun.sweeps import space
 from mlprun.sweeps.objective import objective, score
-from mlprun.sweeps.schema import Rung
+from mlprun.sweeps.schema import Description, Rung, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mlprun.sweeps.database import Results
     from mlprun.sweeps.definition import Definition, Draw, Pruner, Search, Sweep
-    from mlprun.sweeps.schema import Description, Trial
     from mlprun.sweeps.space import Candidate
 
 _ROUNDS = zlib.crc32(b"rounds")

@@ -19,7 +19,7 @@ import numpy as np
 
 from mlprun import engines, evaluation, schema
 from mlprun.config import document as reading
-from mlprun.engines import State
+from mlprun.engines import ChunkResult, State, StopCondition
 from mlprun.engines import device as devices
 from mlprun.engines.contract import never
 from mlprun.errors import OutOfMemoryError
@@ -32,7 +32,7 @@ from mlprun.experiment import (
     history_metrics,
 )
 from mlprun.storage import provenance
-from mlprun.sweeps.cohort_file import TrialResult
+from mlprun.sweeps.cohort_file import TrialResult, Weights
 from mlprun.training.trainer import (
     EXPECTED,
     Callback,
@@ -49,9 +49,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.engines import ChunkResult, StopCondition
     from mlprun.schema import Config
-    from mlprun.sweeps.cohort_file import Weights
     from mlprun.sweeps.cohorts import Cohort, TrialSpec
     from mlprun.sweeps.schema import TrialStatus
 

@@ -12,25 +12,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlprun.engines import Best, Progress, State
+from mlprun.engines import Best, ChunkResult, Progress, State
 from mlprun.errors import CheckpointError
-from mlprun.experiment import history_columns
+from mlprun.experiment import Experiment, history_columns
 from mlprun.files import Closeable
 from mlprun.parts import MAX_BYTES, MAX_TENSORS
 from mlprun.storage import checkpoints
 from mlprun.storage.checkpoints import Checkpoint
-from mlprun.training.trainer import Callback, emit
+from mlprun.training.trainer import Callback, TrainingRun, emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mlprun.engines import ChunkResult
     from mlprun.engines.contract import Arrays, Row, StopReason
     from mlprun.evaluation import Decision
-    from mlprun.experiment import Experiment
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
-    from mlprun.training.trainer import TrainingRun
 
     Decide = Callable[[Arrays, int], Decision | None]
 

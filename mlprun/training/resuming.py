@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation
 from mlprun.config import document as reading
+from mlprun.engines import Best, State
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.evaluation.baselines import OPTIONAL
@@ -15,19 +16,16 @@ from mlprun.experiment import Experiment, history_columns, history_metrics
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.interrupts import StopFlag
 from mlprun.storage import history, provenance
-from mlprun.storage.runs import Status
+from mlprun.storage.runs import LastCheckpoint, RunFolder, Status
 from mlprun.training import metadata
-from mlprun.training.recorder import best_from, snapshot_epochs, state_from
+from mlprun.training.recorder import TrainState, best_from, snapshot_epochs, state_from
 from mlprun.training.run import TrainContext, TrainResult, constants_of, train
 from mlprun.training.trainer import emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mlprun.engines import Best, State
     from mlprun.schema import Config
-    from mlprun.storage.runs import LastCheckpoint, RunFolder
-    from mlprun.training.recorder import TrainState
 
 _RESTORE = "restore it from a copy or train again"
 

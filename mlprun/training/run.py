@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation
+from mlprun.engines import Best, Engine, State
 from mlprun.engines import device as devices
 from mlprun.errors import MlprunError, UsageError
 from mlprun.evaluation.baselines import OPTIONAL, baselines, boosting
-from mlprun.experiment import SPLITS
+from mlprun.experiment import SPLITS, Experiment, SplitArrays
 from mlprun.interrupts import StopFlag
 from mlprun.storage import runs
-from mlprun.storage.runs import RunState, Status
+from mlprun.storage.runs import RunFolder, RunState, Status
 from mlprun.training.metadata import as_yaml, code_of, describe, memory_of, stored_config
-from mlprun.training.recorder import RunRecorder
+from mlprun.training.recorder import RunRecorder, TrainState
 from mlprun.training.trainer import (
     EXPECTED,
     Callback,
@@ -32,13 +33,9 @@ from mlprun.version import NUMERICS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.engines import Best, Engine, State
     from mlprun.engines.contract import Arrays, StopReason
     from mlprun.engines.evaluation import SplitMetrics
     from mlprun.evaluation import Decision
-    from mlprun.experiment import Experiment, SplitArrays
-    from mlprun.storage.runs import RunFolder
-    from mlprun.training.recorder import TrainState
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.engines import ChunkResult, Improvement, RunFailure
-from mlprun.engines.contract import never
+from mlprun.engines import Best, ChunkResult, Engine, Improvement, RunFailure, State, StopCondition
+from mlprun.engines.contract import Row, StopReason, never
 from mlprun.errors import CheckpointError, MlprunError, OutOfMemoryError, UsageError
-from mlprun.experiment import history_columns
-from mlprun.schema import extend
+from mlprun.experiment import Experiment, history_columns
+from mlprun.schema import Config, extend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
-
-    from mlprun.engines import Best, Engine, State, StopCondition
-    from mlprun.engines.contract import Row, StopReason
-    from mlprun.experiment import Experiment
-    from mlprun.schema import Config
 
 
 class TrainingRun:

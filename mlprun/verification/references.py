@@ -17,7 +17,7 @@ from mlprun.storage import history, runs
 from mlprun.training.metadata import trained_config
 from mlprun.verification.agreement import EPS, GROWTH, SLACK, largest, max_difference
 from mlprun.verification.mistakes import MIN_ROWS, Explanation, Mistake, MistakeSearch
-from mlprun.verification.trajectories import LOSSES, Setup, cast
+from mlprun.verification.trajectories import LOSSES, Setup, Trajectory, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.schema import Config
-    from mlprun.verification.trajectories import Trajectory
 
 MAX_BYTES = 2**28
 CONFIG_SUFFIXES = (".yaml", ".yml", ".json")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mlprun import engines
+from mlprun.engines import Engine, State
 from mlprun.engines import device as devices
 from mlprun.errors import UsageError
 from mlprun.experiment import Experiment
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from mlprun.engines import Engine, State
     from mlprun.schema import Config
 
     History = Mapping[str, NDArray[np.float64]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from mlprun.analysis import comparisons, report_text
-from mlprun.analysis.comparisons import compare
+from mlprun.analysis.comparisons import Group, Pair, compare
 from mlprun.analysis.summary import summarize
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output, Table
@@ -17,8 +17,6 @@ from mlprun.sweeps.objective import LAST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from mlprun.analysis.comparisons import Group, Pair
 
 SENTENCES = 6
 """maximum number of comparisons with a sentence; of more, the most significant"""

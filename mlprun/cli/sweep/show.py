@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from mlprun.analysis import report_text
-from mlprun.analysis.summary import describe_counts, summarize
+from mlprun.analysis.summary import ConfigurationSummary, Summary, describe_counts, summarize
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import command_line, plural, shell_path
 from mlprun.parts.part import inline
-from mlprun.sweeps.folder import open_sweep
+from mlprun.sweeps.folder import SweepFolder, SweepStatus, open_sweep
 from mlprun.sweeps.objective import APART, LAST, UNSOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlprun.analysis.statistics import SuccessRate
-    from mlprun.analysis.summary import ConfigurationSummary, Summary
-    from mlprun.sweeps.folder import SweepFolder, SweepStatus
 
 
 def show_command(

@@ -14,9 +14,9 @@ import torch
 from mlprun import randomness
 from mlprun.engines import epoch_protocol as protocol
 from mlprun.engines import state_spec
-from mlprun.engines.contract import State
+from mlprun.engines.contract import Arrays, State, StopCondition
 from mlprun.engines.torch.optimizer_state import flatten, optimizer_spec, unflatten
-from mlprun.experiment import compute_metrics, plain
+from mlprun.experiment import Experiment, SplitArrays, compute_metrics, plain
 from mlprun.experiment.experiment import load_model
 from mlprun.parts.optimizers import build_trained, step_function
 from mlprun.randomness import Purpose
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from mlprun.engines.contract import Arrays, StopCondition
-    from mlprun.experiment import Experiment, SplitArrays
     from mlprun.parts.data import Array, Floats
     from mlprun.parts.losses import Loss
     from mlprun.parts.network import Network

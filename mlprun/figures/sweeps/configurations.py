@@ -8,26 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mlprun.analysis.summary import describe_counts
+from mlprun.analysis.summary import ConfigurationSummary, describe_counts
 from mlprun.figures import chart, style
-from mlprun.figures.chart import (
-    Axis,
-    Bars,
-    Chart,
-    Line,
-    Mark,
-    Panel,
-    Points,
-    Text,
-)
+from mlprun.figures.chart import Array, Axis, Bars, Chart, ColorScale, Line, Mark, Panel, Points, Scale, Text
 from mlprun.figures.figure import SweepFigure, sweep_figures
-from mlprun.figures.sweeps.dimensions import FEW, number
+from mlprun.figures.sweeps.dimensions import FEW, Dimension, number
 from mlprun.sweeps.objective import UNSOUND
 
 if TYPE_CHECKING:
-    from mlprun.analysis.summary import ConfigurationSummary
-    from mlprun.figures.chart import Array, ColorScale, Scale
-    from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.sweep_data import SweepData
 
 AXES = 9

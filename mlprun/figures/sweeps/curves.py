@@ -9,7 +9,7 @@ import numpy as np
 
 from mlprun.analysis.statistics import MIN_SAMPLE
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Band, Chart, Line, Mark, Panel
+from mlprun.figures.chart import Array, Axis, Band, Chart, Line, Mark, Panel
 from mlprun.figures.curves import DECADE, EPOCHS, SPARSE, label_of
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.style import LineStyle
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlprun.analysis.summary import ConfigurationSummary
-    from mlprun.figures.chart import Array
     from mlprun.figures.sweeps.sweep_data import History, SweepData
 
 TOGETHER = 6

@@ -10,13 +10,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mlprun.figures import style
-from mlprun.figures.chart import Axis
+from mlprun.figures.chart import Axis, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mlprun.analysis.summary import ConfigurationSummary
-    from mlprun.figures.chart import Scale
 
 FEW = 12
 """values of a parameter that an axis names each, at most"""

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from mlprun.analysis import report_text, statistics
-from mlprun.analysis.summary import describe_counts
+from mlprun.analysis.summary import ConfigurationSummary, describe_counts
 from mlprun.errors import UsageError
 from mlprun.figures import chart, style
 from mlprun.figures.chart import Axis, Chart, ColorScale, HeatMap, Line, Mark, Panel, Points, Text
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlprun.analysis.statistics import SuccessRate
-    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.sweep_data import SweepData
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mlprun.figures import style
 from mlprun.figures.chart import (
+    Array,
     Axis,
     Bars,
     Chart,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.analysis.summary import ConfigurationSummary
-    from mlprun.figures.chart import Array
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.sweep_data import SweepData
 

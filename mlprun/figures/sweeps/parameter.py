@@ -11,7 +11,19 @@ import numpy as np
 
 from mlprun.analysis import comparisons, statistics
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Points, grid_of, intervals, joined, scale_of
+from mlprun.figures.chart import (
+    Array,
+    Axis,
+    Chart,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    grid_of,
+    intervals,
+    joined,
+    scale_of,
+)
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.style import LineStyle, format_count
 
@@ -19,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from mlprun.analysis.summary import ConfigurationSummary
-    from mlprun.figures.chart import Array
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.sweep_data import SweepData
 

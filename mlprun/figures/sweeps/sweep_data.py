@@ -11,7 +11,7 @@ import numpy as np
 
 from mlprun.analysis import report_text, statistics, summary
 from mlprun.figures import chart, style
-from mlprun.figures.chart import LARGEST
+from mlprun.figures.chart import LARGEST, Array, ColorScale
 from mlprun.figures.sweeps.dimensions import Dimension, configuration_label, dimension
 from mlprun.sweeps import cohort_file
 from mlprun.sweeps.folder import SweepFolder, open_sweep
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.analysis.summary import ConfigurationSummary, Summary
-    from mlprun.figures.chart import Array, ColorScale
     from mlprun.sweeps.schema import Description, Trial
 
 History = dict[str, "NDArray[Any]"]

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from mlprun.parts.activations import HiddenActivation, Identity, OneActivation, build_activation, each
+from mlprun.parts.activations import (
+    Activation,
+    HiddenActivation,
+    Identity,
+    OneActivation,
+    build_activation,
+    each,
+)
 from mlprun.parts.initializers import (
     Default,
     GivenValues,
@@ -33,7 +40,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from mlprun.parts.activations import Activation
     from mlprun.parts.data import DatasetInfo
     from mlprun.parts.network import Network
 

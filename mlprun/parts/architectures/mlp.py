@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlprun.parts.activations import HiddenActivation, Relu, build_activation, each
+from mlprun.parts.activations import Activation, HiddenActivation, Relu, build_activation, each
 from mlprun.parts.architectures.architecture import (
     Architecture,
     Embedding,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
-
-    from mlprun.parts.activations import Activation
 
 AnyLayer = TypeVar("AnyLayer", Layer, OutputLayer)
 

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from mlprun import randomness
 from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.part import Part, PositiveInt, Registry, Seed
-from mlprun.parts.splits import Split, SplitField, divide
+from mlprun.parts.splits import Split, SplitField, SplitIndices, divide
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.parts.data import Array, Floats, Ints, Names
-    from mlprun.parts.splits import SplitIndices
 
     Layout = tuple[int, Names]
     Rows = tuple[Floats, Ints]
