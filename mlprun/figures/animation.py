@@ -10,7 +10,7 @@ import numpy as np
 from mlprun.figures import chart, style
 from mlprun.figures.chart import Axis, Chart, Panel, Points
 from mlprun.figures.classification import ConfusionMatrix, RocCurve
-from mlprun.figures.curves import loss_curves
+from mlprun.figures.curves import label_of, loss_curves
 from mlprun.figures.figure import Features, NetworkFigure, RunFigure, run_figures
 from mlprun.figures.regions import PlaneFigure, surfaces
 from mlprun.figures.regression import PredictedAgainstTrue
@@ -101,7 +101,7 @@ def _metrics(data: RunData, epoch: int) -> str:
     """An epoch with the losses and the first metrics that were last logged."""
     epochs = np.asarray(data.history.get("epoch", ()))
     names = {"train_loss": "train", "dev_loss": "dev"}
-    names |= {f"dev_{metric.name}": metric.name for metric in data.config.metrics[:METRICS]}
+    names |= {f"dev_{metric.name}": label_of(metric.name) for metric in data.config.metrics[:METRICS]}
     words = [f"epoch {epoch:,}"]
     for row in np.flatnonzero(epochs <= epoch)[-1:]:
         for column, name in names.items():
