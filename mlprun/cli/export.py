@@ -16,7 +16,7 @@ def export_command(
         str, Argument(metavar="RUN|CHECKPOINT", help="a run folder (its best epoch), or a checkpoint")
     ],
     *,
-    to: Annotated[str, Option("--to", metavar="FORMAT", help="Format, see mlprun list exports.")],
+    to: Annotated[str, Option("--to", metavar="FORMAT", help=f"{', '.join(export.formats.names())}.")],
     out: Annotated[
         str | None, Option("--out", "-o", metavar="FILE", help="Default: RUN/model.py and so on.")
     ] = None,

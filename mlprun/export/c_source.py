@@ -247,7 +247,7 @@ class _C(Source):
         match layer:
             case Linear(_, weight, bias):
                 arrays = f"{self.array(f'W{number}', weight)}, {self.bias(f'B{number}', bias)}"
-                yield f"linear({arrays}, {after}, {before}, x{x - 1}, x{x});"
+                yield f"linear({arrays}, {after}, {before}, x{x - 1}, x{x}); /* {layer.name} */"
             case Embedding(weight):
                 table, dim = self.array(f"E{number}", weight), weight.shape[1]
                 yield from self.loop(

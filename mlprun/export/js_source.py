@@ -21,7 +21,7 @@ from mlprun.export.program import (
     Recurrent,
     Residual,
 )
-from mlprun.export.source import WIDTH, Source, listed, numbered, plain
+from mlprun.export.source import WIDTH, Source, describe, listed, numbered, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,7 +136,10 @@ class _JavaScript(Source):
         kept = {layer.of for layer in program.layers if isinstance(layer, Residual)}
         for k, (layer, number) in enumerate(numbered(program.layers)):
             lines += [f"  const kept{k} = x;"] if k in kept else []
-            lines += [f"  {line}" for line in self.layer(layer, number)]
+            first, *others = self.layer(layer, number)
+            widths = program.widths[k : k + 2]
+            first += f" // {describe(layer, *widths)}" if isinstance(layer, Linear) else ""
+            lines += [f"  {line}" for line in (first, *others)]
         if output.name == "softmax":
             lines.append("  return softmax(x);")
         elif output.name == "identity":

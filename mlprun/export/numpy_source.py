@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,7 +20,7 @@ from mlprun.export.program import (
     Recurrent,
     Residual,
 )
-from mlprun.export.source import WIDTH, Source, listed, numbered, plain
+from mlprun.export.source import WIDTH, Source, describe, listed, numbered, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -140,7 +141,9 @@ class _Python(Source):
         kept = {layer.of for layer in program.layers if isinstance(layer, Residual)}
         for k, (layer, number) in enumerate(numbered(program.layers)):
             lines += ["    kept = x"] if k in kept else []
-            lines += [f"    {line}" for line in self.layer(layer, number, widths[k + 1])]
+            first, *others = self.layer(layer, number, widths[k + 1])
+            first += f"  # {describe(layer, *widths[k : k + 2])}" if isinstance(layer, Linear) else ""
+            lines += [f"    {line}" for line in (first, *others)]
         if program.output_activation.name != "identity":
             lines.append(f"    x = {self.applied(program.output_activation, 'x')}")
         return [*lines, "    return x"]
@@ -207,9 +210,10 @@ class _Python(Source):
     def numbers_of(self, outputs: int) -> list[str]:
         """Lines that make outputs into numbers in the units of their targets."""
         answers = self.program.answers
-        if answers.levels:
+        if len(answers.targets) == 1:
             only = self.target(answers.targets[0], "y")
-            return [f"    y = np.sort({only}, axis=1)  # quantiles do not cross"]
+            sorted_ = [f"    y = np.sort({only}, axis=1)  # quantiles do not cross"]
+            return sorted_ if answers.levels else [f"    y = {only}"] if only != "y" else []
         every = [self.target(target, f"y[:, {k}]") for k, target in enumerate(answers.targets)]
         if every == [f"y[:, {k}]" for k in range(outputs)]:
             return []
@@ -217,8 +221,8 @@ class _Python(Source):
 
 
 RUNNER = """
-import json, runpy, sys, warnings
-warnings.simplefilter("ignore")
+import json, runpy, sys
+sys.path.append(sys.argv[1])  # where NumPy is: -I leaves out the user's own packages
 predict = runpy.run_path("model.py")["predict"]
 print(json.dumps(predict(json.load(sys.stdin))))
 """
@@ -227,5 +231,7 @@ print(json.dumps(predict(json.load(sys.stdin))))
 def run(content: bytes, program: Program, rows: list[list[Cell]]) -> Rows:
     """Answer raw rows by the file, in a Python process of its own."""
     contents = {"model.py": content, "run.py": RUNNER.encode()}
-    printed = run_files(contents, [[sys.executable, "-I", "run.py"]], given=by_name(program, rows))
+    packages = os.path.dirname(os.path.dirname(np.__file__))
+    command = [sys.executable, "-I", "run.py", packages]
+    printed = run_files(contents, [command], given=by_name(program, rows))
     return in_order(program, json.loads(printed))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
 import math
 from pathlib import Path
@@ -31,7 +32,9 @@ def replay(columns: list[Any], operations: list[Any], rows: list[dict[str, str]]
     table: dict[str, Any] = {}
     for column in columns:
         cells: list[Any] = [None if row[column["name"]] in MISSING else row[column["name"]] for row in rows]
-        if column["type"] != "text":
+        if column["type"] == "date":
+            cells = [(dt.date.fromisoformat(cell) - dt.date(1970, 1, 1)).days for cell in cells]
+        elif column["type"] != "text":
             cells = [None if cell is None else float(cell) for cell in cells]
         table[column["name"]] = cells
     for step in operations:
@@ -61,6 +64,11 @@ def replay(columns: list[Any], operations: list[Any], rows: list[dict[str, str]]
                 case "quantile":
                     known = step["quantiles"][k]
                     cells = np.interp(cells, known, np.linspace(0, 1, len(known))).tolist()
+                case "date_parts":
+                    parts = [date_parts(cell, step["first"][k]) for cell in cells]
+                    del table[name]  # the last one
+                    table |= {f"{name} {part}": [one[part] for one in parts] for part in parts[0]}
+                    continue
                 case other:
                     raise AssertionError(other)
             table[name] = cells
@@ -72,8 +80,25 @@ def replay(columns: list[Any], operations: list[Any], rows: list[dict[str, str]]
     return np.concatenate([np.array(cells, float).reshape(len(rows), -1) for cells in table.values()], axis=1)
 
 
-ROWS = "size,colour,age,kind,price\n" + "".join(
-    f"{k * 1.37 % 7:.3f},{colour},{k * 7 % 11 or ''},{'ab'[k % 3 % 2]},{k * k % 13}.5\n"
+def date_parts(days: float, first: float) -> dict[str, float]:
+    """What becomes of a date."""
+    date = dt.date(1970, 1, 1) + dt.timedelta(days)
+    angles = {
+        "month": (date.month - 1) / 12,
+        "weekday": date.weekday() / 7,
+        "day of year": (date.timetuple().tm_yday - 1) / 365.25,
+    }
+    circles = {
+        f"{part} {function}": getattr(math, function)(2 * math.pi * turn)
+        for part, turn in angles.items()
+        for function in ("sin", "cos")
+    }
+    return {"year": date.year, **circles, "days": days - first}
+
+
+ROWS = "size,colour,age,kind,price,seen\n" + "".join(
+    f"{k * 1.37 % 7:.3f},{colour},{k * 7 % 11 or ''},{'ab'[k % 3 % 2]},{k * k % 13}.5,"
+    f"{1999 + k % 9}-{k % 12 + 1:02d}-{k % 28 + 1:02d}\n"
     for k, colour in enumerate(("red", "blue", "", "grey") * 10)
 )
 
@@ -94,6 +119,7 @@ ROWS = "size,colour,age,kind,price\n" + "".join(
                     "size": {"scale": "quantile"},
                     "colour": {"missing": "none", "max_categories": 3},
                     "kind": {"encode": "ordinal"},
+                    "seen": {"as": "date"},
                 },
             },
             "mse",
@@ -124,6 +150,7 @@ def test_the_json_of_a_checkpoint_replays_its_preprocessing(
             "path": str(path),
             "split": {"train": 24, "dev": 8, "test": 8},
             **dataset,
+            "columns": {"seen": {"as": "skip"}, **dataset.get("columns", {})},
         },
         "loss": loss,
         "training": {"epochs": 1},

@@ -32,4 +32,4 @@ def test_a_generated_program_gives_what_predict_gives(
     content = module.generate(program)
     checked = check(name, program, model, lambda rows: module.run(content, program, rows))
     assert checked.rows >= 8
-    assert checked.difference <= checked.bound
+    assert checked.difference <= (3e-6 if program.dtype == "float32" else 1e-14)  # within the bounds
