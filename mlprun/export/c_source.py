@@ -9,21 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.errors import UsageError
+from mlprun.export import program as programs
 from mlprun.export.check import run_files
-from mlprun.export.program import (
-    Activation,
-    BatchNorm,
-    Code,
-    Embedding,
-    IsMissing,
-    LayerNorm,
-    Linear,
-    Lookup,
-    OneHot,
-    Recurrent,
-    Residual,
-)
-from mlprun.export.source import Source, listed, numbered, plain
+from mlprun.export.source import Source, listed, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,11 +38,14 @@ class _C(Source):
 
     def __init__(self, program: Program) -> None:
         super().__init__(program)
-        columns = program.columns
-        kinds = ["texts" if column.type == "text" else "numbers" for column in columns]
-        self.cells = [f"{kind}[{kinds[:k].count(kind)}]" for k, kind in enumerate(kinds)]
+        fields = ["text" if column.type == "text" else "number" for column in program.columns]
+        self.has_texts = "text" in fields
+        self.cells = [
+            f"row[{k}].{field}" if self.has_texts else f"row[{k}]" for k, field in enumerate(fields)
+        ]
         """where the cell of each column is"""
-        self.counts = {kind: kinds.count(kind) for kind in ("numbers", "texts") if kind in kinds}
+        self.answers = len(program.answers.columns)
+        self.answers += len(program.answers.targets) if program.answers.kind == "labels" else 0
 
     def string(self, text: str) -> str:
         content = text.encode("utf-8", "surrogatepass")
@@ -71,30 +62,28 @@ class _C(Source):
 
     def literal(self, cell: Cell) -> str:
         """A raw cell."""
-        return "NULL" if cell is None else self.string(cell) if isinstance(cell, str) else self.number(cell)
+        if not self.has_texts:
+            return self.number(cell)
+        if cell is None or isinstance(cell, str):
+            return f"{{NAN, {'NULL' if cell is None else self.string(cell)}}}"
+        return f"{{{self.number(cell)}, NULL}}"
 
-    def array(self, name: str, values: Array | Sequence[float]) -> str:
-        array = np.asarray(values)
+    def brackets(self, name: str, array: Array) -> tuple[str, str, str, str]:
         kind = "double" if name.startswith(("QUANTILES", "LEVELS", "TABLE", "MEANS", "SCALES")) else "real"
-        head = f"static const {kind} {name}[{array.size}] = {{"
-        if array.ndim == 1:
-            self.constants[name] = self.row(head, array, "};")
-        else:
-            rows = "".join(f"{self.row('', row, ',', '    ')}\n" for row in array)
-            self.constants[name] = f"{head}\n{rows}}};"
-        return name
+        return f"static const {kind} {name}[{array.size}] = {{", "};", "", ""
 
-    def codes(self, name: str, step: Code) -> str:
+    def codes(self, name: str, step: programs.Code) -> str:
         ended = next((text for text in step.codes if "\0" in text), None)
         if ended is not None:
             what = f"the category {ended!r} contains NUL, where a text of C ends"
             raise UsageError("--to c", what, "choose another format")
         pairs = [f"{{{self.string(text)}, {code}}}" for text, code in step.codes.items()]
-        every = ",\n    ".join(pairs or ["{NULL, 0}"])
-        self.constants[name] = f"static const struct code {name}[] = {{\n    {every},\n}};"
+        self.constants[name] = self.items(
+            f"static const struct code {name}[] = {{", pairs or ["{NULL, 0}"], "};"
+        )
         return name
 
-    def code_arguments(self, step: Code, name: str) -> tuple[str, ...]:
+    def code_arguments(self, step: programs.Code, name: str) -> tuple[str, ...]:
         array, *others = super().code_arguments(step, name)
         return (array, str(len(step.codes)), *others)
 
@@ -102,8 +91,8 @@ class _C(Source):
         return self.array(name, values), str(len(values))
 
     def step(self, step: CellStep, x: str, suffix: str) -> str:
-        if isinstance(step, IsMissing):
-            return f"({x} == NULL)" if x.startswith("texts") else f"(isnan({x}) != 0)"
+        if isinstance(step, programs.IsMissing):
+            return f"({x} == NULL)" if x.endswith("text") else f"(isnan({x}) != 0)"
         return super().step(step, x, suffix)
 
     def text(self) -> str:
@@ -115,21 +104,17 @@ class _C(Source):
             for name, every in names.items()
         ]
         real = [f"typedef {'float' if self.program.dtype == 'float32' else 'double'} real;"]
-        codes = any(name.startswith("CODES") for name in self.constants)
-        struct = ["struct code {\n    const char *text;\n    int code;\n};"] if codes else []
+        structs = ["struct cell {\n    double number;\n    const char *text;\n};"] if self.has_texts else []
+        if any(name.startswith("CODES") for name in self.constants):
+            structs.append("struct code {\n    const char *text;\n    int code;\n};")
         constants = "\n".join([*lists, *self.constants.values()])
         head = f"{self.head()}\n#include <math.h>\n#include <string.h>"
-        return "\n\n".join([head, *real, *struct, constants, *self.functions(body), body]) + "\n"
+        return "\n\n".join([head, *real, *structs, constants, *self.functions(body), body]) + "\n"
 
     @property
     def signature(self) -> str:
-        answers = self.program.answers
-        parameters = [
-            f"const {'double ' if kind == 'numbers' else 'char *const '}{kind}[{count}]"
-            for kind, count in self.counts.items()
-        ]
-        parameters += [f"int labels[{len(answers.targets)}]"] if answers.kind == "labels" else []
-        return f"int predict({', '.join(parameters)}, double answers[{len(answers.columns)}])"
+        kind, columns = "struct cell" if self.has_texts else "double", len(self.cells)
+        return f"int predict(const {kind} row[{columns}], double answers[{self.answers}])"
 
     def head(self) -> str:
         answers, columns = self.program.answers, self.program.columns
@@ -144,7 +129,7 @@ class _C(Source):
                 f"the {'probability of each class' if answers.probabilistic else 'score of each output'}",
                 "the class, an index into CLASSES",
             ),
-            "labels": ("the probability of each label in LABELS, and sets labels to 0 or 1 each", "0"),
+            "labels": ("0 or 1 for each label in LABELS, then to the probability of each", "0"),
             "numbers": ("the numbers that ANSWERS names", "0"),
         }[answers.kind]
         lines = [
@@ -163,21 +148,13 @@ class _C(Source):
     def predict(self) -> list[str]:
         """The function that makes the answers of a row."""
         program, widths = self.program, self.program.widths
-        lines, x = [], 0
-        for k, (layer, number) in enumerate(numbered(program.layers)):
-            x += isinstance(layer, Linear | Embedding | Recurrent)
-            lines += list(self.layer(layer, number, x, widths[k], widths[k + 1]))
-        made = [
-            0,
-            *(
-                k + 1
-                for k, layer in enumerate(program.layers)
-                if isinstance(layer, Linear | Embedding | Recurrent)
-            ),
-        ]
-        sizes = ", ".join(f"x{number}[{widths[k]}]" for number, k in enumerate(made))
+        lines, sizes = list[str](), {0: widths[0]}
+        for layer, number, before, after in self.numbered():
+            sizes[number] = after
+            lines += self.layer(layer, number, before, after)
+        arrays = ", ".join(f"x{number}[{size}]" for number, size in sizes.items())
         filled = "".join(f", filled{column}" for column in self.fills())
-        self.last = f"x{x}"
+        self.last = f"x{max(sizes)}"
         activation = program.output_activation
         if activation.name == "softmax":
             lines.append(f"softmax({self.last}, {widths[-1]});")
@@ -188,7 +165,7 @@ class _C(Source):
         return [
             self.signature,
             "{",
-            *(f"    {one}" for one in (f"double {sizes}{filled};", *variables, *body)),
+            *(f"    {one}" for one in (f"double {arrays}{filled};", *variables, *body)),
             "}",
         ]
 
@@ -208,15 +185,10 @@ class _C(Source):
         count = len(program.columns)
         refuse = ["if (!isfinite(x0[k]))", f"    return {-1 - count};"]
         rounded = ["x0[k] = (float)x0[k];"] if program.dtype == "float32" else []
-        if program.columns[0].type == "symbol":
-            symbols = len(program.layers[0].weight)  # type: ignore[union-attr]
-            wrong = f"if (!(numbers[k] >= 0 && numbers[k] < {symbols} && numbers[k] == floor(numbers[k])))"
-            return self.loop(count, wrong, "    return -1 - k;", "x0[k] = numbers[k];")
         if self.is_plain:
-            scales = self.scales()
-            scaled = f"(numbers[k] - {scales[0]}[k]) / {scales[1]}[k]" if scales else "numbers[k]"
-            missing = ["if (isnan(numbers[k]))", "    return -1 - k;"]
-            return self.loop(count, *missing, f"x0[k] = {scaled};", *rounded, *refuse)
+            known = f"row[k] >= 0 && row[k] < {self.symbols} && row[k] == floor(row[k])"
+            wrong = [f"if ({f'!({known})' if self.symbols else 'isnan(row[k])'})", "    return -1 - k;"]
+            return self.loop(count, *wrong, f"x0[k] = {self.scaled('row[k]', '[k]')};", *rounded, *refuse)
         for k, (column, cell) in enumerate(zip(program.columns, self.cells, strict=True)):
             if not column.imputed:
                 absent = f"{cell} == NULL" if column.type == "text" else f"isnan({cell})"
@@ -234,54 +206,45 @@ class _C(Source):
         steps, last = feature.steps[:-1], feature.steps[-1] if feature.steps else None
         cell = self.cells[feature.column]
         x = self.cell(feature._replace(steps=steps), cell)
-        if isinstance(last, OneHot):
+        if isinstance(last, programs.OneHot):
             return f"one_hot({x}, {last.width}, &x0[{at}]);"
-        if isinstance(last, Lookup):
+        if isinstance(last, programs.Lookup):
             name = self.array(f"TABLE{feature.column}", last.rows)
             return f"look_up({x}, {name}, {last.rows.shape[1]}, &x0[{at}]);"
         filled = f"filled{feature.column}" if feature.column in fills else None
         return f"x0[{at}] = {self.cell(feature, cell, filled)};"
 
-    def layer(self, layer: Layer, number: int, x: int, before: int, after: int) -> Iterator[str]:
+    def layer(self, layer: Layer, x: int, before: int, after: int) -> Iterator[str]:
         """The lines of a layer, whose result is in `x{x}`."""
         match layer:
-            case Linear(_, weight, bias):
-                arrays = f"{self.array(f'W{number}', weight)}, {self.bias(f'B{number}', bias)}"
+            case programs.Linear():
+                arrays = self.affine(layer, str(x))
                 yield f"linear({arrays}, {after}, {before}, x{x - 1}, x{x}); /* {layer.name} */"
-            case Embedding(weight):
-                table, dim = self.array(f"E{number}", weight), weight.shape[1]
-                yield from self.loop(
-                    after, f"x{x}[k] = {table}[{dim} * (int)x{x - 1}[k / {dim}] + k % {dim}];"
-                )
-            case BatchNorm() | LayerNorm():
-                every = layer._asdict().items()
-                arrays = ", ".join(self.array(f"{name.upper()}{number}", value) for name, value in every)
-                yield f"{'batch' if isinstance(layer, BatchNorm) else 'layer'}_norm({arrays}, {after}, x{x});"
-            case Activation():
+            case programs.Embedding(weight):
+                table, dim = self.array(f"E{x}", weight), weight.shape[1]
+                found = f"{table}[{dim} * (int)x{x - 1}[k / {dim}] + k % {dim}]"
+                yield from self.loop(after, f"x{x}[k] = {found};")
+            case programs.BatchNorm() | programs.LayerNorm():
+                yield f"{self.norm(layer, x, f'x{x}', str(after))};"
+            case programs.Activation():
                 yield from self.loop(after, f"x{x}[k] = {self.activation(layer, f'x{x}[k]')};")
-            case Residual(of):
-                widening = (Linear, Embedding, Recurrent)
-                start = sum(isinstance(one, widening) for one in self.program.layers[:of])
+            case programs.Residual(of):
+                start = list(self.numbered())[of][1] - 1
                 yield from self.loop(after, f"x{x}[k] += x{start}[k];")
-            case Recurrent(given, hidden, activation):
+            case programs.Recurrent(given, hidden, activation):
                 size = given.weight.shape[1]
-                names = ((f"{number}_INPUT", given), (f"{number}_STATE", hidden))
-                arrays = ", ".join(
-                    f"{self.array(f'W{name}', one.weight)}, {self.bias(f'B{name}', one.bias)}"
-                    for name, one in names
-                )
+                arrays = f"{self.affine(given, f'{x}_INPUT')}, {self.affine(hidden, f'{x}_STATE')}"
                 yield from self.loop(after, f"x{x}[k] = 0;")
                 yield f"for (t = 0; t < {before}; t += {size}) {{"
                 yield f"    double z[{after}];"
                 yield f"    recurrent({arrays}, {after}, {size}, &x{x - 1}[t], x{x}, z);"
-                yield from (
-                    f"    {line}"
-                    for line in self.loop(after, f"x{x}[k] = {self.activation(activation, 'z[k]')};")
-                )
+                state = self.loop(after, f"x{x}[k] = {self.activation(activation, 'z[k]')};")
+                yield from (f"    {line}" for line in state)
                 yield "}"
 
-    def bias(self, name: str, values: Array | None) -> str:
-        return "NULL" if values is None else self.array(name, values)
+    def affine(self, layer: programs.Linear, suffix: str) -> str:
+        bias = "NULL" if layer.bias is None else self.array(f"B{suffix}", layer.bias)
+        return f"{self.array(f'W{suffix}', layer.weight)}, {bias}"
 
     def answer(self, outputs: int) -> list[str]:
         """Lines that make answers of outputs, and return."""
@@ -289,7 +252,8 @@ class _C(Source):
         threshold = "" if answers.threshold is None else self.number(answers.threshold)
         match answers.kind:
             case "labels":
-                lines = self.loop(outputs, f"answers[k] = {y}[k];", f"labels[k] = {y}[k] > {threshold};")
+                both = f"answers[k] = {y}[k] > {threshold};", f"answers[{outputs} + k] = {y}[k];"
+                lines = self.loop(outputs, *both)
                 return [*lines, "return 0;"]
             case "classes":
                 best = f"{y}[{outputs - 1}] > {threshold}" if threshold else f"largest_of({y}, {outputs})"
@@ -314,15 +278,16 @@ RUNNER = """
 #include <stdio.h>
 #include "model.c"
 
+static const {kind} rows[{count}][{columns}] = {{
 {rows}
+}};
+
 int main(void)
 {{
     int row, k;
     for (row = 0; row < {count}; row++) {{
-        {labels}
         double answers[{answers}];
-        printf("%d", predict({arguments}));
-        {print_labels}
+        printf("%d", predict(rows[row], answers));
         for (k = 0; k < {answers}; k++)
             printf(" %.17g", answers[k]);
         printf("\\n");
@@ -334,38 +299,18 @@ int main(void)
 
 def run(content: bytes, program: Program, rows: list[list[Cell]]) -> Rows:
     """Answer raw rows by the file, compiled with the system's compiler."""
-    answers, compiler = program.answers, next(filter(shutil.which, COMPILERS), COMPILERS[0])
-    contents = {"model.c": content, "run.c": runner(program, rows).encode()}
+    source, compiler = _C(program), next(filter(shutil.which, COMPILERS), COMPILERS[0])
+    runner = RUNNER.format(
+        kind="struct cell" if source.has_texts else "double",
+        count=len(rows),
+        columns=len(source.cells),
+        answers=source.answers,
+        rows=",\n".join(f"{{{', '.join(map(source.literal, row))}}}" for row in rows),
+    )
     commands = [[compiler, *FLAGS, "run.c", "-o", "run", "-lm"], ["run"]]
     found: Rows = []
-    for line in run_files(contents, commands).splitlines():
+    for line in run_files({"model.c": content, "run.c": runner.encode()}, commands).splitlines():
         code, *numbers = line.split()
-        count = len(answers.targets) if answers.kind == "labels" else 0
-        labels: list[Any] = [int(one) for one in numbers[:count]]
-        if answers.kind == "classes":
-            labels = [answers.classes[int(code)] if int(code) >= 0 else None]
-        found.append([*labels, *map(float, numbers[count:])])
+        is_class = program.answers.kind == "classes" and int(code) >= 0
+        found.append([*([program.answers.classes[int(code)]] if is_class else []), *map(float, numbers)])
     return found
-
-
-def runner(program: Program, rows: list[list[Cell]]) -> str:
-    """A program that prints what the model answers to these rows."""
-    source, answers = _C(program), program.answers
-    kinds = [cell.partition("[")[0] for cell in source.cells]
-    tables = []
-    for kind, count in source.counts.items():
-        own = [[cell for cell, one in zip(row, kinds, strict=True) if one == kind] for row in rows]
-        lines = "},\n{".join(", ".join(map(source.literal, row)) for row in own)
-        declared = "const double" if kind == "numbers" else "const char *const"
-        tables.append(f"static {declared} {kind}[{len(rows)}][{count}] = {{\n{{{lines}}}}};\n")
-    arguments = [f"{kind}[row]" for kind in source.counts]
-    labels = len(answers.targets) if answers.kind == "labels" else 0
-    printed = f'for (k = 0; k < {labels}; k++)\n            printf(" %d", labels[k]);'
-    return RUNNER.format(
-        rows="".join(tables),
-        count=len(rows),
-        labels=f"int labels[{labels}];" if labels else "",
-        print_labels=printed if labels else "",
-        answers=len(answers.columns),
-        arguments=", ".join([*arguments, *(["labels"] if labels else []), "answers"]),
-    )

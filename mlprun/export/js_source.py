@@ -8,23 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from mlprun.export import program as programs
 from mlprun.export.check import by_name, in_order, run_files
-from mlprun.export.program import (
-    Activation,
-    BatchNorm,
-    Code,
-    Embedding,
-    LayerNorm,
-    Linear,
-    Lookup,
-    OneHot,
-    Recurrent,
-    Residual,
-)
-from mlprun.export.source import WIDTH, Source, describe, listed, numbered, plain
+from mlprun.export.source import Source, describe, listed, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from mlprun.export.check import Cell, Rows
     from mlprun.export.program import Layer, Program
@@ -54,21 +43,15 @@ class _JavaScript(Source):
         camel = re.sub(r"_(\w)", lambda found: found[1].upper(), name)
         return super().call(camel, *arguments)
 
-    def array(self, name: str, values: Array | Sequence[float]) -> str:
-        array = np.asarray(values)
+    def brackets(self, name: str, array: Array) -> tuple[str, str, str, str]:
         start, end = ("Float32Array.of(", ")") if array.dtype == np.float32 else ("[", "]")
         if array.ndim == 1:
-            self.constants[name] = self.row(f"const {name} = {start}", array, f"{end};")
-        else:
-            rows = "".join(f"{self.row(start, row, f'{end},', '  ')}\n" for row in array)
-            self.constants[name] = f"const {name} = [\n{rows}];"
-        return name
+            return f"const {name} = {start}", f"{end};", "", ""
+        return f"const {name} = [", "];", start, end
 
-    def codes(self, name: str, step: Code) -> str:
+    def codes(self, name: str, step: programs.Code) -> str:
         pairs = [f"[{self.string(text)}, {code}]" for text, code in step.codes.items()]
-        line = f"const {name} = new Map([{', '.join(pairs)}]);"
-        long = f"const {name} = new Map([\n  " + ",\n  ".join(pairs) + ",\n]);"
-        self.constants[name] = line if len(line) <= WIDTH else long
+        self.constants[name] = self.items(f"const {name} = new Map([", pairs, "]);")
         return name
 
     def text(self) -> str:
@@ -101,12 +84,8 @@ class _JavaScript(Source):
         program = self.program
         lines = ["// The inputs of the network.", "function inputs(row) {"]
         if self.is_plain:
-            scales = self.scales()
-            scaled = f"(number(row, k) - {scales[0]}[k]) / {scales[1]}[k]" if scales else "number(row, k)"
-            lines.append(f"  const x = COLUMNS.map((_, k) => {scaled});")
-        elif program.columns[0].type == "symbol":
-            count = len(program.layers[0].weight)  # type: ignore[union-attr]
-            return [*lines, f"  return COLUMNS.map((_, k) => symbol(row, k, {count}));", "}"]
+            read = f"symbol(row, k, {self.symbols})" if self.symbols else "number(row, k)"
+            lines.append(f"  const x = COLUMNS.map((_, k) => {self.scaled(read, '[k]')});")
         else:
             for k, column in enumerate(program.columns):
                 reader, missing = READERS.get(column.type, "number"), ", true" if column.imputed else ""
@@ -115,7 +94,11 @@ class _JavaScript(Source):
             lines += [f"  const filled{k} = fill(c{k}, {self.number(value)});" for k, value in fills.items()]
             lines.append("  const x = [")
             for one in program.features:
-                spread = "..." if one.steps and isinstance(one.steps[-1], OneHot | Lookup) else ""
+                spread = (
+                    "..."
+                    if one.steps and isinstance(one.steps[-1], programs.OneHot | programs.Lookup)
+                    else ""
+                )
                 filled = f"filled{one.column}" if one.column in fills else None
                 lines.append(
                     f"    {spread}{self.cell(one, f'c{one.column}', filled)}, // {listed(one.names)}"
@@ -133,12 +116,11 @@ class _JavaScript(Source):
         """The function that makes outputs of inputs."""
         program, output = self.program, self.program.output_activation
         lines = ["// The outputs of the network.", "function network(x) {"]
-        kept = {layer.of for layer in program.layers if isinstance(layer, Residual)}
-        for k, (layer, number) in enumerate(numbered(program.layers)):
+        kept = {layer.of for layer in program.layers if isinstance(layer, programs.Residual)}
+        for k, (layer, number, before, after) in enumerate(self.numbered()):
             lines += [f"  const kept{k} = x;"] if k in kept else []
             first, *others = self.layer(layer, number)
-            widths = program.widths[k : k + 2]
-            first += f" // {describe(layer, *widths)}" if isinstance(layer, Linear) else ""
+            first += f" // {describe(layer, before, after)}" if isinstance(layer, programs.Linear) else ""
             lines += [f"  {line}" for line in (first, *others)]
         if output.name == "softmax":
             lines.append("  return softmax(x);")
@@ -148,7 +130,7 @@ class _JavaScript(Source):
             lines.append(f"  return x.map((z) => {self.applied(output, 'z')});")
         return [*lines, "}"]
 
-    def affine(self, layer: Linear, number: str, x: str) -> str:
+    def affine(self, layer: programs.Linear, number: str, x: str) -> str:
         arguments = [x, self.array(f"W{number}", layer.weight)]
         return self.call(
             "linear", *arguments, *(() if layer.bias is None else [self.array(f"B{number}", layer.bias)])
@@ -157,20 +139,17 @@ class _JavaScript(Source):
     def layer(self, layer: Layer, number: int) -> Iterator[str]:
         """The lines of a layer."""
         match layer:
-            case Linear():
+            case programs.Linear():
                 yield f"x = {self.affine(layer, str(number), 'x')};"
-            case Embedding(weight):
+            case programs.Embedding(weight):
                 yield f"x = x.flatMap((symbol) => [...{self.array(f'E{number}', weight)}[symbol]]);"
-            case BatchNorm() | LayerNorm():
-                every = layer._asdict().items()
-                arrays = [self.array(f"{name.upper()}{number}", value) for name, value in every]
-                name = "batch_norm" if isinstance(layer, BatchNorm) else "layer_norm"
-                yield f"x = {self.call(name, 'x', *arrays)};"
-            case Activation():
+            case programs.BatchNorm() | programs.LayerNorm():
+                yield f"x = {self.norm(layer, number, 'x')};"
+            case programs.Activation():
                 yield f"x = x.map((z) => {self.activation(layer, 'z')});"
-            case Residual(of):
+            case programs.Residual(of):
                 yield f"x = x.map((z, k) => kept{of}[k] + z);"
-            case Recurrent(given, hidden, activation):
+            case programs.Recurrent(given, hidden, activation):
                 size, units = given.weight.shape[1], len(hidden.weight)
                 step = self.affine(given, f"{number}_INPUT", f"x.slice(t, t + {size})")
                 former = self.affine(hidden, f"{number}_STATE", "state")
@@ -204,14 +183,13 @@ class _JavaScript(Source):
                 values = by_name.format(names, "both[k]" if two else "y[k]")
                 lines.append(f"  return {{ class: CLASSES[{best}], {key}: {values} }};")
             case "numbers":
+                every = [self.target(target, f"y[{k}]") for k, target in enumerate(answers.targets)]
+                found = f"[{', '.join(every)}]"
                 if answers.levels:
                     only = self.target(answers.targets[0], "z")
-                    lines.append(f"  const found = y.map((z) => {only}).sort((a, b) => a - b);")
-                    lines.append(f"  return {by_name.format('ANSWERS', 'found[k]')};")
-                else:
-                    every = [self.target(target, f"y[{k}]") for k, target in enumerate(answers.targets)]
-                    lines.append(f"  const found = [{', '.join(every)}];")
-                    lines.append(f"  return {by_name.format('ANSWERS', 'found[k]')};")
+                    found = f"y.map((z) => {only}).sort((a, b) => a - b)"
+                lines.append(f"  const found = {found};")
+                lines.append(f"  return {by_name.format('ANSWERS', 'found[k]')};")
         return [*lines, "}"]
 
 

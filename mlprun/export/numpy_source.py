@@ -9,21 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from mlprun.export import program as programs
 from mlprun.export.check import by_name, in_order, run_files
-from mlprun.export.program import (
-    Activation,
-    BatchNorm,
-    Code,
-    Embedding,
-    LayerNorm,
-    Linear,
-    Recurrent,
-    Residual,
-)
-from mlprun.export.source import WIDTH, Source, describe, listed, numbered, plain
+from mlprun.export.source import Source, describe, listed, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from mlprun.export.check import Cell, Rows
     from mlprun.export.program import Layer, Program
@@ -41,7 +32,6 @@ def generate(program: Program) -> bytes:
 
 class _Python(Source):
     library = "library.py.txt"
-    separator = "\n\n\n"
     spelled: ClassVar = {name: f"np.{name}" for name in NUMPY}
     special = ("np.nan", "np.inf")
     needs = "NumPy only"
@@ -49,22 +39,12 @@ class _Python(Source):
     def string(self, text: str) -> str:
         return ascii(text)
 
-    def array(self, name: str, values: Array | Sequence[float]) -> str:
-        array = np.asarray(values)
-        kind = ", np.float32" if array.dtype == np.float32 else ""
-        if array.ndim == 1:
-            self.constants[name] = self.row(f"{name} = np.array([", array, f"]{kind})")
-        else:
-            rows = "".join(f"{self.row('[', row, '],', '    ')}\n" for row in array)
-            self.constants[name] = f"{name} = np.array([\n{rows}]{kind})"
-        return name
+    def brackets(self, name: str, array: Array) -> tuple[str, str, str, str]:
+        return f"{name} = np.array([", "], np.float32)" if array.dtype == np.float32 else "])", "[", "]"
 
-    def codes(self, name: str, step: Code) -> str:
+    def codes(self, name: str, step: programs.Code) -> str:
         pairs = [f"{self.string(text)}: {code}" for text, code in step.codes.items()]
-        line = f"{name} = {{{', '.join(pairs)}}}"
-        self.constants[name] = (
-            line if len(line) <= WIDTH else f"{name} = {{\n    " + ",\n    ".join(pairs) + "\n}"
-        )
+        self.constants[name] = self.items(f"{name} = {{", pairs, "}")
         return name
 
     def text(self) -> str:
@@ -74,7 +54,7 @@ class _Python(Source):
         functions = self.functions(body)
         math = "import math\n\n" if any("math." in one for one in functions) else ""
         parts = [f"{self.head()}\n{math}import numpy as np\n\n{self.names()}\n{constants}", *functions, body]
-        return self.separator.join(parts) + "\n"
+        return "\n\n\n".join(parts) + "\n"
 
     def head(self) -> str:
         about = "\n".join(self.about())
@@ -101,15 +81,9 @@ class _Python(Source):
         program = self.program
         head = ["def inputs(rows):", f'    """[N, {program.inputs}] inputs of the network from raw cells."""']
         if self.is_plain:
-            head.append("    x = np.column_stack([numbers(rows, column) for column in range(len(COLUMNS))])")
-            if scales := self.scales():
-                head.append(f"    x = (x - {scales[0]}) / {scales[1]}")
-        elif program.columns[0].type == "symbol":
-            count = len(program.layers[0].weight)  # type: ignore[union-attr]
-            head.append(
-                f"    x = np.column_stack([symbols(rows, column, {count}) for column in range(len(COLUMNS))])"
-            )
-            return [*head, "    return x.astype(int)"]
+            read = f"symbols(rows, k, {self.symbols})" if self.symbols else "numbers(rows, k)"
+            head.append(f"    x = np.column_stack([{read} for k in range(len(COLUMNS))])")
+            head += [] if (scaled := self.scaled("x")) == "x" else [f"    x = {scaled}"]
         else:
             for k, column in enumerate(program.columns):
                 options = ", may_be_missing=True" if column.imputed else ""
@@ -138,36 +112,35 @@ class _Python(Source):
             "def network(x):",
             f'    """[N, {widths[-1]}] outputs of inputs [N, {widths[0]}]."""',
         ]
-        kept = {layer.of for layer in program.layers if isinstance(layer, Residual)}
-        for k, (layer, number) in enumerate(numbered(program.layers)):
+        kept = {layer.of for layer in program.layers if isinstance(layer, programs.Residual)}
+        for k, (layer, number, before, after) in enumerate(self.numbered()):
             lines += ["    kept = x"] if k in kept else []
-            first, *others = self.layer(layer, number, widths[k + 1])
-            first += f"  # {describe(layer, *widths[k : k + 2])}" if isinstance(layer, Linear) else ""
+            first, *others = self.layer(layer, number, after)
+            first += f"  # {describe(layer, before, after)}" if isinstance(layer, programs.Linear) else ""
             lines += [f"    {line}" for line in (first, *others)]
         if program.output_activation.name != "identity":
             lines.append(f"    x = {self.applied(program.output_activation, 'x')}")
         return [*lines, "    return x"]
 
-    def affine(self, layer: Linear, number: str, x: str) -> str:
+    def affine(self, layer: programs.Linear, number: str, x: str) -> str:
         product = f"{x} @ {self.array(f'W{number}', layer.weight)}.T"
         return product if layer.bias is None else f"{product} + {self.array(f'B{number}', layer.bias)}"
 
     def layer(self, layer: Layer, number: int, width: int) -> Iterator[str]:
         """The lines of a layer."""
-        arrays = {name: f"{name.upper()}{number}" for name in getattr(layer, "_fields", ())}
         match layer:
-            case Linear():
+            case programs.Linear():
                 yield f"x = {self.affine(layer, str(number), 'x')}"
-            case Embedding(weight):
-                yield f"x = {self.array(f'E{number}', weight)}[x].reshape(len(x), {width}).astype(float)"
-            case BatchNorm() | LayerNorm():
-                names = ", ".join(self.array(arrays[name], value) for name, value in layer._asdict().items())
-                yield f"x = {'batch' if isinstance(layer, BatchNorm) else 'layer'}_norm(x, {names})"
-            case Activation():
+            case programs.Embedding(weight):
+                self.array(f"E{number}", weight)
+                yield f"x = E{number}[x.astype(int)].reshape(len(x), {width}).astype(float)"
+            case programs.BatchNorm() | programs.LayerNorm():
+                yield f"x = {self.norm(layer, number, 'x')}"
+            case programs.Activation():
                 yield f"x = {self.activation(layer, 'x')}"
-            case Residual():
+            case programs.Residual():
                 yield "x = kept + x"
-            case Recurrent(given, hidden, activation):
+            case programs.Recurrent(given, hidden, activation):
                 size = given.weight.shape[1]
                 yield f"state = np.zeros((len(x), {width}))"
                 yield f"for k in range(0, x.shape[1], {size}):"

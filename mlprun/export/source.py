@@ -13,25 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from mlprun import files
-from mlprun.export.program import (
-    Activation,
-    BatchNorm,
-    Code,
-    DatePart,
-    Embedding,
-    Feature,
-    Fill,
-    Function,
-    IsMissing,
-    LayerNorm,
-    Linear,
-    Lookup,
-    OneHot,
-    Quantile,
-    Recurrent,
-    Residual,
-    Scale,
-)
+from mlprun.export import program as programs
 from mlprun.version import __version__
 
 if TYPE_CHECKING:
@@ -66,8 +48,6 @@ class Source:
 
     library: ClassVar[str]
     """the file with the functions that programs of this language may use"""
-    separator: ClassVar[str] = "\n\n"
-    """between functions"""
     spelled: ClassVar[dict[str, str]] = {}
     """functions that this language calls otherwise than the library"""
     special: ClassVar[tuple[str, str]]
@@ -102,19 +82,33 @@ class Source:
             break_long_words=False,
         )
 
-    def strings(self, start: str, texts: Sequence[str], end: str) -> str:
-        """Texts with commas between them, in one line or in one line each."""
-        every = list(map(self.string, texts))
-        line = f"{start}{', '.join(every)}{end}"
+    def items(self, start: str, items: Sequence[str], end: str) -> str:
+        """Items with commas between them, in one line or in one line each."""
+        line = f"{start}{', '.join(items)}{end}"
         return (
-            line if len(line) <= WIDTH else "\n    ".join([start, *(f"{one}," for one in every)]) + f"\n{end}"
+            line if len(line) <= WIDTH else "\n    ".join([start, *(f"{one}," for one in items)]) + f"\n{end}"
         )
+
+    def strings(self, start: str, texts: Sequence[str], end: str) -> str:
+        """Texts with commas between them."""
+        return self.items(start, list(map(self.string, texts)), end)
 
     def array(self, name: str, values: Array | Sequence[float]) -> str:
         """The name of a constant with these numbers, [N] or [N, M]."""
+        array = np.asarray(values)
+        start, end, row_start, row_end = self.brackets(name, array)
+        if array.ndim == 1:
+            self.constants[name] = self.row(start, array, end)
+        else:
+            rows = (self.row(row_start, row, f"{row_end},", "    ") for row in array)
+            self.constants[name] = "\n".join([start, *rows, end])
+        return name
+
+    def brackets(self, name: str, array: Array) -> tuple[str, str, str, str]:
+        """What is around all numbers of a constant, and around a row of several."""
         raise NotImplementedError
 
-    def codes(self, name: str, step: Code) -> str:
+    def codes(self, name: str, step: programs.Code) -> str:
         """The name of a constant with the codes of texts."""
         raise NotImplementedError
 
@@ -133,52 +127,52 @@ class Source:
         every = [
             (one.column, one.steps[0].value)
             for one in self.program.features
-            if one.steps and isinstance(one.steps[0], Fill)
+            if one.steps and isinstance(one.steps[0], programs.Fill)
         ]
         return {column: value for column, value in every if every.count((column, value)) > 1}
 
-    def cell(self, feature: Feature, x: str, filled: str | None = None) -> str:
+    def cell(self, feature: programs.Feature, x: str, filled: str | None = None) -> str:
         """What becomes of a raw cell `x`, or of the cell `filled` in which the first step has been done."""
         steps = feature.steps
-        if filled is not None and steps and isinstance(steps[0], Fill):
+        if filled is not None and steps and isinstance(steps[0], programs.Fill):
             x, steps = filled, steps[1:]
         former: CellStep | None = None
         for step in steps:
-            x = self.step(step, f"({x})" if isinstance(former, Scale) else x, f"{feature.column}")
+            x = self.step(step, f"({x})" if isinstance(former, programs.Scale) else x, f"{feature.column}")
             former = step
         return x
 
     def step(self, step: CellStep, x: str, suffix: str) -> str:
         """What a step makes of `x`; constants have names that end in `suffix`."""
         match step:
-            case Fill(value):
+            case programs.Fill(value):
                 return self.call("fill", x, self.number(value))
-            case IsMissing():
+            case programs.IsMissing():
                 return self.call("is_missing", x)
-            case Code():
+            case programs.Code():
                 return self.call("code", x, *self.code_arguments(step, f"CODES{suffix}"))
-            case OneHot(width):
+            case programs.OneHot(width):
                 return self.call("one_hot", x, str(width))
-            case Lookup(rows):
+            case programs.Lookup(rows):
                 return f"{self.array(f'TABLE{suffix}', rows)}[{x}]"
-            case DatePart("year"):
+            case programs.DatePart("year"):
                 return self.call("year", x)
-            case DatePart("days", first):
+            case programs.DatePart("days", first):
                 return self.difference(x, first)
-            case DatePart(part):
+            case programs.DatePart(part):
                 quantity, function = part.rsplit(" ", 1)
                 turn = self.call(quantity.replace(" ", "_"), x)
                 angle = f"{self.number(2 * np.pi)} * {turn} / {self.number(PERIODS[quantity])}"
                 return self.call(function, angle)
-            case Function(name):
+            case programs.Function(name):
                 return self.call(name, x)
-            case Quantile(quantiles):
+            case programs.Quantile(quantiles):
                 return self.call("quantile", x, *self.known(f"QUANTILES{suffix}", quantiles))
-            case Scale(mean, scale):
+            case programs.Scale(mean, scale):
                 scaled = self.difference(x, mean)
                 return scaled if scale == 1 else f"({scaled}) / {self.number(scale)}"
 
-    def code_arguments(self, step: Code, name: str) -> tuple[str, ...]:
+    def code_arguments(self, step: programs.Code, name: str) -> tuple[str, ...]:
         """What follows the text in a call of `code`; a missing text that is refused has any code."""
         missing = step.other if step.missing is None else step.missing
         return self.codes(name, step), str(step.other), str(missing)
@@ -189,7 +183,7 @@ class Source:
             return x
         return f"{x} {'+' if number < 0 else '-'} {self.number(abs(number))}"
 
-    def activation(self, activation: Activation, z: str) -> str:
+    def activation(self, activation: programs.Activation, z: str) -> str:
         """The sum of the functions of `z`."""
         return " + ".join(self.applied(function, z) for function in activation.functions)
 
@@ -207,7 +201,7 @@ class Source:
         scaled = y if target.scale == 1 else f"{y} * {self.number(target.scale)}"
         x = self.difference(scaled, -target.mean)
         for inverse in target.inverses:
-            if isinstance(inverse, Quantile):
+            if isinstance(inverse, programs.Quantile):
                 known = self.known(f"LEVELS{self.program.answers.targets.index(target)}", inverse.quantiles)
                 x = self.call("at_level", x, *known)
             else:
@@ -215,6 +209,22 @@ class Source:
         return x
 
     # --- the whole
+
+    def numbered(self) -> Iterator[tuple[Layer, int, int, int]]:
+        """Each layer with the number in the names of its arrays, and its width before and after.
+
+        Layers that change the width are numbered from 1, others as the one before them.
+        """
+        program, number = self.program, 0
+        for layer, *widths in zip(program.layers, program.widths, program.widths[1:], strict=False):
+            number += isinstance(layer, programs.Linear | programs.Embedding | programs.Recurrent)
+            yield layer, number, widths[0], widths[1]
+
+    def norm(self, layer: programs.BatchNorm | programs.LayerNorm, number: int, *others: str) -> str:
+        """A call of the norm with its arrays."""
+        name = "batch_norm" if isinstance(layer, programs.BatchNorm) else "layer_norm"
+        arrays = (self.array(f"{field.upper()}{number}", value) for field, value in layer._asdict().items())
+        return self.call(name, *others, *arrays)
 
     def name_lists(self) -> dict[str, list[str]]:
         """The names of columns and answers by what they are called."""
@@ -228,32 +238,38 @@ class Source:
         return lists
 
     @property
+    def symbols(self) -> int | None:
+        """How many symbols there are, where inputs are symbols."""
+        first = self.program.layers[0]
+        return len(first.weight) if isinstance(first, programs.Embedding) else None
+
+    @property
     def is_plain(self) -> bool:
-        """Whether every column is a number that is scaled at most, so that a loop prepares them all."""
-        program = self.program
+        """Whether each input is a symbol, or a number that is scaled at most, so that a loop makes them."""
+        columns = self.program.columns
         return all(
             feature.column == k
-            and program.columns[k].type == "number"
-            and not program.columns[k].imputed
-            and (feature.steps == () or (len(feature.steps) == 1 and isinstance(feature.steps[0], Scale)))
-            for k, feature in enumerate(program.features)
+            and columns[k].type in ("number", "symbol")
+            and not columns[k].imputed
+            and [type(step) for step in feature.steps] in ([], [programs.Scale])
+            for k, feature in enumerate(self.program.features)
         )
 
-    def scales(self) -> tuple[str, str] | None:
-        """The arrays of means and scales where `is_plain`; None where nothing is scaled."""
-        every = [feature.steps[0] if feature.steps else Scale(0.0, 1.0) for feature in self.program.features]
-        scales = [step for step in every if isinstance(step, Scale)]
-        if all(step == (0, 1) for step in scales):
-            return None
-        means, deviations = zip(*scales, strict=True)
-        return self.array("MEANS", means), self.array("SCALES", deviations)
+    def scaled(self, x: str, index: str = "") -> str:
+        """All inputs where `is_plain`, or the one at an index, of their cells."""
+        none = programs.Scale(0.0, 1.0)
+        every = [one.steps[0] if one.steps else none for one in self.program.features]
+        if all(step == none for step in every):
+            return x
+        means, scales = zip(*every, strict=True)
+        return f"({x} - {self.array('MEANS', means)}{index}) / {self.array('SCALES', scales)}{index}"
 
     def about(self) -> list[str]:
         """The lines of the comment at the top."""
         program, widths = self.program, self.program.widths
         steps = [describe(*one) for one in zip(program.layers, widths, widths[1:], strict=False)]
         steps += [program.output_activation.name] if program.output_activation.name != "identity" else []
-        sizes = [widths[0], *(len(one.weight) for one in program.layers if isinstance(one, Linear))]
+        sizes = [widths[0], *(len(one.weight) for one in program.layers if isinstance(one, programs.Linear))]
         return [
             f"{plain(program.name)}: a neural network, {' -> '.join(map(str, sizes))}, in {program.dtype}",
             "",
@@ -282,25 +298,17 @@ class Source:
 def describe(layer: Layer, before: int, after: int) -> str:
     """A layer in a few words."""
     match layer:
-        case Linear(name, _, bias):
+        case programs.Linear(name, _, bias):
             return f"{name} {before} -> {after}{'' if bias is not None else ' without bias'}"
-        case Embedding(weight):
+        case programs.Embedding(weight):
             return f"embedding of {len(weight)} symbols {before} -> {after}"
-        case BatchNorm():
+        case programs.BatchNorm():
             return "batch norm"
-        case LayerNorm():
+        case programs.LayerNorm():
             return "layer norm"
-        case Activation(functions):
+        case programs.Activation(functions):
             return " + ".join(function.name for function in functions)
-        case Residual():
+        case programs.Residual():
             return "plus the input of the layer"
-        case Recurrent():
+        case programs.Recurrent():
             return f"recurrent cell {before} -> {after}"
-
-
-def numbered(layers: Sequence[Layer]) -> Iterator[tuple[Layer, int]]:
-    """Layers with the number that their arrays have in their names."""
-    number = 0
-    for layer in layers:
-        yield layer, number
-        number += not isinstance(layer, Activation | Residual)

@@ -194,7 +194,8 @@ static void recurrent(const real *w, const real *b, const real *v, const real *c
 }
 
 /* Batch norm with the means and variances of the training. */
-static void batch_norm(const real *mean, const real *variance, const real *gain, const real *shift, int units, double *x)
+static void batch_norm(double *x, int units, const real *mean, const real *variance, const real *gain,
+                       const real *shift)
 {
     int k;
     for (k = 0; k < units; k++)
@@ -202,7 +203,7 @@ static void batch_norm(const real *mean, const real *variance, const real *gain,
 }
 
 /* Layer norm: mean 0 and variance 1 over the units of a row. */
-static void layer_norm(const real *gain, const real *shift, int units, double *x)
+static void layer_norm(double *x, int units, const real *gain, const real *shift)
 {
     double mean = 0, variance = 0;
     int k;
