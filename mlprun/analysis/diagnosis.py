@@ -577,10 +577,10 @@ def is_identity(name: str, values: Floats, categories: Names | None) -> bool:
 
 def is_ambiguous(form: str | Sequence[str], days: Floats) -> bool:
     """Whether dates in a numeric format could have day and month exchanged: no day is above 12."""
+    if not re.match("%[dm][/-]%[dm]", str(form)):
+        return False
     dates = days[~np.isnan(days)].astype("datetime64[D]")
-    numbers = dates - dates.astype("datetime64[M]")
-    both = isinstance(form, str) and re.search("%[-_]?d.?%[-_]?m|%[-_]?m.?%[-_]?d", form) is not None
-    return both and not re.match("%Y|.*%d[.]", str(form)) and bool((numbers.astype(np.int64) < 12).all())
+    return bool((dates - dates.astype("datetime64[M]") < np.timedelta64(12, "D")).all())
 
 
 RULES = (

@@ -209,10 +209,7 @@ def _proposal(series: pl.Series, marks: tuple[str, str | None]) -> _Proposal:
     cells = _numbers_of(series)
     if cells is not None:
         if all(map(str.isdigit, cells)) and cells.str.contains("^0.").any():
-            coded = _category(series)
-            coded.options = coded.options if coded.is_skipped else {"as": "category", **coded.options}
-            coded.reasons.insert(0, "codes with leading zeros")
-            return coded
+            return _category(series, "codes with leading zeros")
         options, unread = formats.number_options(cells, *marks)
         if len(unread) <= STRAY and not _holds_digits(unread):
             return _Proposal(options, missing=unread.to_list())
@@ -222,24 +219,24 @@ def _proposal(series: pl.Series, marks: tuple[str, str | None]) -> _Proposal:
     ways = formats.date_options(series, series[row]) if formats.kind(series[row]) == "date" else []
     if ways:
         return _Proposal(ways[0])
-    unknown = _category(series)
-    unknown.options = unknown.options if unknown.is_skipped else {"as": "category", **unknown.options}
-    unknown.reasons.insert(0, f"{shown(series[row])} is in a format that is not read as a number or date")
-    return unknown
+    return _category(series, f"{shown(series[row])} is in a format that is not read as a number or date")
 
 
-def _category(series: pl.Series) -> _Proposal:
-    """How text is encoded."""
+def _category(series: pl.Series, *why: str) -> _Proposal:
+    """How text is encoded; `why` it is text though it looks like numbers or dates."""
+    own: dict[str, Any] = {"as": "category"} if why else {}
     counts = series.drop_nulls().value_counts(sort=True, name="rows")["rows"]
     distinct, rows = len(counts), int(counts.sum())
     if distinct <= columns.CATEGORIES:
-        return _Proposal()
+        return _Proposal(own, [*why])
     if distinct > MOST_CATEGORIES or distinct >= columns.MANY * rows:
-        return _Proposal({"as": "skip"}, [f"{distinct} different texts in {rows} rows"])
+        return _Proposal({"as": "skip"}, [*why, f"{distinct} different texts in {rows} rows"])
     share = int(counts.head(KEPT - 1).sum()) / rows
     if share >= COVERED:
-        return _Proposal({"max_categories": KEPT}, [f"{KEPT - 1} of them have {share:.0%} of the rows"])
-    return _Proposal({"encode": "target"}, ["encode: target, as an input for each would be many"])
+        own, reason = own | {"max_categories": KEPT}, f"{KEPT - 1} of them have {share:.0%} of the rows"
+    else:
+        own, reason = own | {"encode": "target"}, "encode: target, as an input for each would be many"
+    return _Proposal(own, [*why, reason])
 
 
 # --- what the values suggest, once they are read
@@ -295,7 +292,6 @@ def _without_skipped(data: Data, found: Mapping[str, _Proposal]) -> Data:
         inputs=data.inputs[:, kept],
         input_names=tuple(data.input_names[k] for k in kept),
         categories=None if data.categories is None else tuple(data.categories[k] for k in kept),
-        dates=tuple(name for name in data.dates if not found[name].is_skipped),
     )
 
 
@@ -348,19 +344,15 @@ def _skewed_targets(data: Data) -> list[str]:
     """Why a logarithm is proposed for numeric targets; empty where it is not."""
     if data.classes is not None:
         return []
-    skewed = [
-        name for name, values in zip(data.target_names, data.targets.T, strict=True) if _is_skewed(values)
-    ]
-    if len(skewed) < len(data.target_names):
+    if not all(map(_is_skewed, data.targets.T)):
         return []
-    return [f"Skewed and not negative: target {', '.join(skewed)}; target_transform is log1p."]
+    return [f"Skewed and not negative: target {', '.join(data.target_names)}; target_transform is log1p."]
 
 
 def _order(data: Data) -> str | None:
     """The first date by which the rows are in order, most with a date of their own."""
-    for name in data.dates:
-        days = data.inputs[:, data.input_names.index(name)]
-        if (np.diff(days) >= 0).all() and 2 * len(np.unique(days)) > len(days):
+    for name, days in zip(data.input_names, data.inputs.T, strict=True):
+        if name in data.dates and (np.diff(days) >= 0).all() and 2 * len(np.unique(days)) > len(days):
             return name
     return None
 

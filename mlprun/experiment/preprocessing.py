@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -125,8 +126,10 @@ class Preprocessing(Options):
     @cached_property
     def tables(self) -> tuple[CategoryTable, ...]:
         """The inputs that are codes of categories, in their order."""
+        ends = accumulate((len(trace.names) for trace in self.traces.values()), initial=0)
+        positions = dict(zip(self.traces, ends, strict=False))
         return tuple(
-            CategoryTable(self.names.index(f"{name} code"), len(known), dim)
+            CategoryTable(positions[name], len(known), dim)
             for one in self.input_operations
             if isinstance(one, Embed)
             for name, known, dim in one.per_column()
@@ -221,11 +224,13 @@ class Preprocessing(Options):
         texts = data.categories or (None,) * len(self.inputs)
         size = max(BLOCK_CELLS // max(len(self.inputs), self.width), BLOCK_ROWS)
         for start in range(0, len(indices), size):
-            values = np.asarray(data.inputs[indices[start : start + size]], np.float64)
-            cells = map(Cells, values.T, texts)
+            # columns are contiguous in a table
+            values = np.asarray(data.inputs.T[:, indices[start : start + size]], np.float64)
+            cells = map(Cells, values, texts)
             table = dict(zip(self.input_names, cells, strict=True))
-            columns = _replay(table, self.input_operations, result.dtype)
-            np.concatenate(columns, axis=1, out=result[start : start + size], casting="same_kind")
+            columns = [one.T for one in _replay(table, self.input_operations, result.dtype)]
+            # side by side they would be written number by number, rather than column by column
+            result[start : start + size] = np.concatenate(columns).T
         return result
 
     def transform_targets(self, data: Data, indices: Ints, dtype: DTypeLike = "float64") -> Array:
@@ -408,18 +413,20 @@ def replay_targets(
 ) -> list[Floats]:
     """[N, 1] numbers of each target of [N, K] in the user's units. Raises DataError as `_replay` does."""
     table = dict(zip(names, map(Cells, np.asarray(targets, np.float64).T), strict=True))
-    return _replay(table, operations, np.dtype(dtype))
+    _replay(table, operations, np.dtype(dtype))  # raises what is to be raised
+    return _replay(table, operations, np.dtype(np.float64))
 
 
-def _replay(table: dict[str, Cells], operations: Sequence[Operation], dtype: np.dtype[Any]) -> list[Floats]:
-    """[N, K] numbers of each column. Raises DataError where `dtype` cannot hold one of them."""
-    raw = table
+def _replay(table: dict[str, Cells], operations: Sequence[Operation], dtype: np.dtype[Any]) -> list[Array]:
+    """[N, K] numbers of each column as `dtype`. Raises DataError where it cannot hold one of them."""
+    raw, replayed = table, []
     for operation in operations:
         table = operation.apply(table)
         raw = table if isinstance(operation, Indicator | Impute) else raw
     for name, cells in table.items():
         with np.errstate(over="ignore"):
-            finite = np.isfinite(cells.values.astype(dtype, copy=False))
+            cast = cells.values.astype(dtype, copy=False)
+        finite = np.isfinite(cast)
         if not finite.all():
             former = raw.get(name, cells).values[~finite][0]
             remedy = "give it in a larger unit, or set training.dtype to float64"
@@ -429,4 +436,5 @@ def _replay(table: dict[str, Cells], operations: Sequence[Operation], dtype: np.
                 if outside_domain(used, former):
                     what, remedy = f"{used} is not defined for", f"expected numbers {domain_of(used)}"
             raise DataError("dataset", f"column {name!r} is {former:g}, which {what}", remedy)
-    return [values if values.ndim == 2 else values[:, None] for values, _ in table.values()]
+        replayed.append(cast if cast.ndim == 2 else cast[:, None])
+    return replayed

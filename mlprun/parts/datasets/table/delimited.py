@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -234,6 +234,16 @@ def _ragged(source: Source, line: int, what: str, form: _Form, cells: Sequence[s
     return source.error(str(line), what, remedy)
 
 
+def _scan(source: Source, form: _Form, piece: bytes, **options: Any) -> pl.LazyFrame:
+    """The columns of a piece."""
+    import polars as pl
+
+    texts = source.options.missing_texts
+    # each takes time, and one byte is found at once; an empty cell is missing anyway, but not ""
+    missing = [one for one in texts if one[:1].encode() in piece and (one or b'"' in piece)]
+    return pl.scan_csv(piece, separator=form.separator, null_values=missing, **options)
+
+
 def _parse(source: Source, form: _Form, pieces: Callable[[], Iterable[bytes]]) -> pl.DataFrame:
     """The columns as polars reads them.
 
@@ -243,12 +253,7 @@ def _parse(source: Source, form: _Form, pieces: Callable[[], Iterable[bytes]]) -
 
     plain = source.options.has_plain_numbers
     for inferred in (0,) if form.text else (INFERRED, 0):
-        read = partial(
-            pl.scan_csv,
-            separator=form.separator,
-            null_values=list(source.options.missing_texts),
-            infer_schema_length=inferred,
-        )
+        read = partial(_scan, source, form, infer_schema_length=inferred)
         try:
             schema = read(next(iter(pieces())), has_header=form.skipped > 0).collect_schema()
             for name, (key, dtype) in zip(form.names, list(schema.items()), strict=True):

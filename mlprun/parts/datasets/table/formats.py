@@ -253,17 +253,13 @@ def number_remedy(series: pl.Series, cell: str, decimal: str, thousands: str | N
     cells, affix = different(series, cell), _affix(cell)
     if affix is None:
         return ""
-    column = f"dataset.columns.{series.name}"
-    first = [f"{column}.strip to {affix!r}"] if affix else []
-    first = [f"{column}.as to percent"] if affix in PERCENT else first
-    strip = (affix,) if affix else ()
+    column, strip = f"dataset.columns.{series.name}", [affix] * bool(affix)
+    own = f"{column}.as to percent" if affix in PERCENT else f"{column}.strip to {affix!r}"
     read = {marks: parse_numbers(cells, *marks, strip) for marks in NUMBER_FORMATS}
     return _alternatives(
-        [
-            *first,
-            *([f"dataset.decimal to {point!r}"] if point != decimal else []),
-            *([f"dataset.thousands to {mark!r}"] if mark not in (None, thousands) else []),
-        ]
+        [own] * bool(affix)
+        + [f"dataset.decimal to {point!r}"] * (point != decimal)
+        + [f"dataset.thousands to {mark!r}"] * (mark not in (None, thousands))
         for point, mark in _best(read)
         if 2 * read[point, mark].null_count() < len(cells)
     )
