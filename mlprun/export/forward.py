@@ -7,8 +7,8 @@ understand the signs + - * / < > with one another and with numbers.
 from __future__ import annotations
 
 import math
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from mlprun.export.program import (
     Residual,
     Scale,
 )
+from mlprun.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,7 +67,7 @@ class Ops(Protocol):
         """The numbers in another type."""
 
     def concatenate(self, values: Sequence[Any]) -> Any:
-        """[N, K] values side by side."""
+        """[N, K] one or several values side by side."""
 
     def columns(self, value: Any, start: int, stop: int) -> Any:
         """[N, stop - start] some columns of a value."""
@@ -78,20 +79,12 @@ class Ops(Protocol):
         """[N, K] a linear layer."""
 
 
-class Outcome(NamedTuple):
-    """The answers for N rows: of classes and labels their ids and the outputs, of numbers the outputs alone.
+def answers(program: Program, ops: Ops) -> list[Any]:
+    """What the program answers for the raw cells that `ops` has: values [N, K] as `Answers.columns` names.
 
-    ids is [N, 1] for classes, [N, K] of 0 and 1 for labels; outputs are as `Answers.columns` names them.
+    In front of them are the ids of classes [N, 1], or labels [N, K].
     """
-
-    ids: Any
-    outputs: Any
-
-
-def answers(program: Program, ops: Ops) -> Outcome:
-    """What the program answers for the raw cells that `ops` has."""
-    values = list(_Features(program, ops).values())
-    inputs = ops.concatenate(values) if len(values) > 1 else values[0]
+    inputs = ops.concatenate(list(_Features(program, ops).values()))
     if program.columns[0].type != "symbol":
         inputs = ops.cast(inputs, program.dtype)
     outputs = _activation(ops, program.output_activation, _network(program, ops, inputs))
@@ -110,14 +103,17 @@ def raw_columns(program: Program, rows: Sequence[Sequence[Any]]) -> dict[str, Ar
     }
 
 
-def predicted_rows(program: Program, ids: Array | None, outputs: Array) -> list[list[Any]]:
-    """Answers as `mlprun predict` writes them: the class or the labels of each row, and its outputs."""
-    if ids is None:
-        return list(outputs.tolist())
-    labels = ids.reshape(len(outputs), -1).tolist()
-    if program.answers.kind == "classes":
-        labels = [[program.answers.classes[index]] for (index,) in labels]
-    return [[*own, *row] for own, row in zip(labels, outputs.tolist(), strict=True)]
+def predicted_rows(answers: Sequence[Array]) -> list[list[Any]]:
+    """Answers, arrays of N rows, as `mlprun predict` writes them."""
+    parts = (one.reshape(len(one), -1).tolist() for one in answers)
+    return [list(chain.from_iterable(row)) for row in zip(*parts, strict=True)]
+
+
+def metadata(program: Program) -> dict[str, Any]:
+    """What a file tells of the run and of its answers, as JSON values."""
+    answers = {"answers": program.answers.columns, "classes": program.answers.classes}
+    run = {name: getattr(program, name) for name in ("epoch", "config", "metrics")}
+    return {"version": __version__, "run": program.name, **answers, **run}
 
 
 # --- preprocessing
@@ -383,10 +379,10 @@ ACTIVATIONS: Mapping[str, Callable[..., Any]] = {
 # --- answers
 
 
-def _outcome(program: Program, ops: Ops, outputs: Any) -> Outcome:
+def _outcome(program: Program, ops: Ops, outputs: Any) -> list[Any]:
     found, width = program.answers, program.widths[-1]
     if found.kind == "numbers":
-        return Outcome(None, _numbers(program, ops, ops.cast(outputs, "float64"), width))
+        return [_numbers(program, ops, ops.cast(outputs, "float64"))]
     if found.threshold is None:
         ids = ops.call("argmax", outputs)
     else:
@@ -395,19 +391,18 @@ def _outcome(program: Program, ops: Ops, outputs: Any) -> Outcome:
         ids = ops.cast(scores > found.threshold, "int64")
     if found.kind == "classes" and found.probabilistic and width == 1:
         outputs = ops.concatenate([outputs * -1.0 + 1.0, outputs])
-    return Outcome(ids, outputs)
+    return [ids, outputs]
 
 
-def _numbers(program: Program, ops: Ops, outputs: Any, width: int) -> Any:
+def _numbers(program: Program, ops: Ops, outputs: Any) -> Any:
     """[N, K] targets in the user's units; of quantiles sorted ones, which do not cross."""
     values, found = [], program.answers
     for k, target in enumerate(found.targets * (len(found.levels) or 1)):
-        own = ops.columns(outputs, k, k + 1) if width > 1 else outputs
-        own = own * target.scale + target.mean
+        own = ops.columns(outputs, k, k + 1) * target.scale + target.mean
         for step in target.inverses:
             own = _inverse(ops, own, step)
         values.append(own)
-    every = ops.concatenate(values) if width > 1 else values[0]
+    every = ops.concatenate(values)
     return ops.call("sort", every) if found.levels else every
 
 

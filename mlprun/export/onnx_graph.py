@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from onnx import TensorProto, checker, helper, numpy_helper, shape_inference
 
 from mlprun.errors import UsageError
 from mlprun.export import forward
@@ -23,7 +24,7 @@ from mlprun.extras import remedy
 from mlprun.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlprun.export.program import Linear, Program
     from mlprun.parts.data import Array
@@ -43,6 +44,10 @@ _NAMES = {
 """operators that are not called as in NumPy, in another case"""
 
 
+def _operator(kind: str, dtype: Any = None) -> Callable[[_Value, Any], _Value]:
+    return lambda one, other: one.op(kind, other, dtype=dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class _Value:
     """A named value of the graph."""
@@ -55,23 +60,8 @@ class _Value:
         """An operator applied to this and other values, or numbers in its type."""
         return self.graph.op(kind, self, *values, **attributes)
 
-    def __add__(self, other: Any) -> _Value:
-        return self.op("Add", other)
-
-    def __sub__(self, other: Any) -> _Value:
-        return self.op("Sub", other)
-
-    def __mul__(self, other: Any) -> _Value:
-        return self.op("Mul", other)
-
-    def __truediv__(self, other: Any) -> _Value:
-        return self.op("Div", other)
-
-    def __gt__(self, other: Any) -> _Value:
-        return self.op("Greater", other, dtype=bool)
-
-    def __lt__(self, other: Any) -> _Value:
-        return self.op("Less", other, dtype=bool)
+    __add__, __sub__, __mul__, __truediv__ = map(_operator, ("Add", "Sub", "Mul", "Div"))
+    __gt__, __lt__ = _operator("Greater", bool), _operator("Less", bool)
 
 
 @dataclass
@@ -95,8 +85,6 @@ class _Graph:
 
     def op(self, kind: str, *values: Any, dtype: Any = None, domain: str = "", **attributes: Any) -> _Value:
         """The result of a node, of the type of its first value unless `dtype` names another."""
-        from onnx import helper
-
         first = next(value for value in values if isinstance(value, _Value))
         given = [
             value if isinstance(value, _Value) else self.constant(np.asarray(value, first.dtype))
@@ -114,28 +102,17 @@ class _Graph:
         return self.known[key]
 
     def cells(self, columns: Sequence[int]) -> _Value:
-        types = {"symbol": np.int64, "text": str}
-        dtypes = [types.get(self.program.columns[column].type, np.float64) for column in columns]
-        found = [
-            _Value(self, self.inputs[column], dtype) for column, dtype in zip(columns, dtypes, strict=True)
-        ]
-        return self.concatenate(found) if len(found) > 1 else found[0]
+        kind = self.program.columns[columns[0]].type
+        dtype = {"symbol": np.int64, "text": str}.get(kind, np.float64)
+        return self.concatenate([_Value(self, self.inputs[column], dtype) for column in columns])
 
     def code(self, column: int, step: Code) -> _Value:
         codes = dict(step.codes)
         codes.setdefault("", step.other if step.missing is None else step.missing)
-        attributes = {
-            "keys_strings": [*codes],
-            "values_int64s": [*codes.values()],
-            "default_int64": step.other,
-        }
-        return self.op(
-            "LabelEncoder", self.cells([column]), dtype=np.int64, domain="ai.onnx.ml", **attributes
-        )
+        table = {"keys_strings": [*codes], "values_int64s": [*codes.values()], "default_int64": step.other}
+        return self.op("LabelEncoder", self.cells([column]), dtype=np.int64, domain="ai.onnx.ml", **table)
 
     def constant(self, values: Array | float, name: str = "") -> _Value:
-        from onnx import numpy_helper
-
         values = np.asarray(values)
         key = (values.dtype, values.shape, values.tobytes(), name)
         if key not in self.known:
@@ -201,16 +178,13 @@ class _Graph:
         return self.call("maximum", count - 1, 0)
 
     def cast(self, value: _Value, dtype: str) -> _Value:
-        from onnx import helper
-
-        if value.dtype == np.dtype(dtype):
+        kind = np.dtype(dtype)
+        if value.dtype == kind:
             return value
-        return self.op(
-            "Cast", value, dtype=np.dtype(dtype), to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        )
+        return self.op("Cast", value, dtype=kind, to=helper.np_dtype_to_tensor_dtype(kind))
 
     def concatenate(self, values: Sequence[_Value]) -> _Value:
-        return self.op("Concat", *values, axis=1)
+        return self.op("Concat", *values, axis=1) if len(values) > 1 else values[0]
 
     def columns(self, value: _Value, start: int, stop: int) -> _Value:
         return self.op("Slice", value, *(self.constant(np.array([one])) for one in (start, stop, 1)))
@@ -225,37 +199,27 @@ class _Graph:
 
     def texts(self, texts: Sequence[str], index: _Value) -> _Value:
         """[N] the text at each index of [N, 1]."""
-        from onnx import TensorProto, helper
-
         name = self.name("texts")
-        values = [*texts]
-        self.constants.append(helper.make_tensor(name, TensorProto.STRING, [len(values)], values))
+        self.constants.append(helper.make_tensor(name, TensorProto.STRING, [len(texts)], [*texts]))
         found = self.op("Gather", _Value(self, name, str), index)
         return self.op("Squeeze", found, self.constant(np.array([1])))
 
 
-def input_names(program: Program) -> list[str]:
-    """The names of the inputs: those of the raw columns, where ONNX can have them."""
-    return _distinct((one.name for one in program.columns), set())
+def names(program: Program) -> tuple[list[str], list[str]]:
+    """The names of inputs, the raw columns, and of outputs: those of ONNX are not empty and differ.
 
-
-def output_names(program: Program) -> list[str]:
-    """The names of the outputs: label and probabilities (or scores), labels and probabilities, or targets."""
-    found = program.answers
-    scores = "probabilities" if found.probabilistic else "scores"
-    kinds = {"classes": ["label", scores], "labels": ["labels", scores], "numbers": [*found.columns]}
-    return _distinct(kinds[found.kind], set(input_names(program)))
-
-
-def _distinct(names: Iterable[str], taken: set[str]) -> list[str]:
-    """Names that are not empty and differ from each other and from those `taken`."""
+    Outputs are label and probabilities (or scores), labels and probabilities, or the targets.
+    """
+    answers = program.answers
+    scores = "probabilities" if answers.probabilistic else "scores"
+    kinds = {"classes": ("label", scores), "labels": ("labels", scores), "numbers": answers.columns}
     found: list[str] = []
-    for name in names:
-        own = name or "column"
-        while own in taken or own in found:
+    for name in (*(column.name or "column" for column in program.columns), *kinds[answers.kind]):
+        own = name
+        while own in found:
             own += "_"
         found.append(own)
-    return found
+    return found[: len(program.columns)], found[len(program.columns) :]
 
 
 def _check_texts(program: Program) -> None:
@@ -270,27 +234,18 @@ def _check_texts(program: Program) -> None:
 
 def generate(program: Program) -> bytes:
     """The program as an ONNX model, checked with onnx.checker and shape inference."""
-    from onnx import TensorProto, checker, helper, shape_inference
-
     _check_texts(program)
-    inputs, named = input_names(program), output_names(program)
-    graph = _Graph(program, inputs, {*inputs, *named})
+    inputs, outputs = names(program)
+    graph = _Graph(program, inputs, {*inputs, *outputs})
     types = {"text": TensorProto.STRING, "symbol": TensorProto.INT64}
-    infos = [
-        helper.make_tensor_value_info(
-            name, types.get(column.type, TensorProto.DOUBLE), ["N", 1], MEANINGS[column.type]
-        )
-        for name, column in zip(inputs, program.columns, strict=True)
-    ]
-    results = []
-    for name, value in zip(named, _answers(program, graph), strict=True):
+    infos, results = [], []
+    for name, column in zip(inputs, program.columns, strict=True):
+        kind, meaning = types.get(column.type, TensorProto.DOUBLE), MEANINGS[column.type]
+        infos.append(helper.make_tensor_value_info(name, kind, ["N", 1], meaning))
+    for name, value in zip(outputs, _answers(program, graph), strict=True):
         graph.nodes.append(helper.make_node("Identity", [value.name], [name], name=name))
-        kind = (
-            TensorProto.STRING
-            if value.dtype is str
-            else helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
-        )
-        results.append(helper.make_tensor_value_info(name, kind, None))
+        dtype = np.dtype(object if value.dtype is str else value.dtype)
+        results.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), None))
     made = helper.make_graph(graph.nodes, "mlprun", infos, results, graph.constants)
     model = helper.make_model(
         made,
@@ -299,7 +254,9 @@ def generate(program: Program) -> bytes:
         producer_name="mlprun",
         producer_version=__version__,
     )
-    helper.set_model_props(model, _metadata(program))
+    helper.set_model_props(
+        model, {f"mlprun.{key}": json.dumps(value) for key, value in forward.metadata(program).items()}
+    )
     model = shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString()
@@ -308,29 +265,14 @@ def generate(program: Program) -> bytes:
 
 def _answers(program: Program, graph: _Graph) -> list[_Value]:
     """The values of the outputs."""
-    outcome, found = forward.answers(program, graph), program.answers
-    if found.kind == "numbers":
-        width = len(found.columns)
-        return (
-            [graph.columns(outcome.outputs, k, k + 1) for k in range(width)]
-            if width > 1
-            else [outcome.outputs]
-        )
-    ids = outcome.ids if found.kind == "labels" else graph.texts(found.classes, outcome.ids)
-    return [ids, outcome.outputs]
-
-
-def _metadata(program: Program) -> dict[str, str]:
-    """What the file tells of the run, as JSON values."""
-    values = {
-        "run": program.name,
-        "epoch": program.epoch,
-        "answers": program.answers.columns,
-        "classes": program.answers.classes,
-        "config": program.config,
-        "metrics": program.metrics,
-    }
-    return {f"mlprun.{name}": json.dumps(value) for name, value in values.items()}
+    *ids, scores = forward.answers(program, graph)
+    if program.answers.kind == "classes":
+        return [graph.texts(program.answers.classes, *ids), scores]
+    return (
+        [*ids, scores]
+        if ids
+        else [graph.columns(scores, k, k + 1) for k in range(len(program.answers.columns))]
+    )
 
 
 def run(content: bytes, program: Program, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
@@ -338,16 +280,10 @@ def run(content: bytes, program: Program, rows: Sequence[Sequence[Any]]) -> list
     if find_spec("onnxruntime") is None:
         raise NotCheckedError(f"onnxruntime is not installed; {remedy(['onnxruntime'])}")
     columns = forward.raw_columns(program, rows).values()
-    found = outputs(content, dict(zip(input_names(program), columns, strict=True)))
-    if program.answers.kind == "numbers":
-        return forward.predicted_rows(program, None, np.concatenate(found, axis=1))
-    ids, scores = found
-    if program.answers.kind == "labels":
-        return forward.predicted_rows(program, ids, scores)
-    return [[label, *row] for label, row in zip(ids.tolist(), scores.tolist(), strict=True)]
+    return forward.predicted_rows(outputs_of(content, dict(zip(names(program)[0], columns, strict=True))))
 
 
-def outputs(content: bytes, inputs: Mapping[str, Array]) -> list[Array]:
+def outputs_of(content: bytes, inputs: Mapping[str, Array]) -> list[Array]:
     """The outputs that onnxruntime computes of the inputs, [N] each."""
     import onnxruntime
 

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from mlprun.export import forward
 from mlprun.export.program import Code
-from mlprun.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,9 +49,7 @@ class TorchProgram(nn.Module):
         super().__init__()
         self.program = program
         self.tables = code_tables(program)
-        is_code = [column.type in ("text", "symbol") for column in program.columns]
-        self.coded = [k for k, one in enumerate(is_code) if one]
-        self.numbered = [k for k, one in enumerate(is_code) if not one]
+        self.columns_of = argument_columns(program)
         self.known: dict[Any, str] = {}
         self.values: dict[str, Tensor] = {}
 
@@ -60,17 +57,14 @@ class TorchProgram(nn.Module):
         """Class ids [N, 1] or labels [N, K] and their probabilities, or the predicted numbers [N, K]."""
         given = {"numbers": numbers, "codes": codes}
         self.values = {name: value for name, value in given.items() if value is not None}
-        ids, outputs = forward.answers(self.program, self)
-        self.values = {}
-        return (outputs,) if ids is None else (ids, outputs)
+        found = tuple(forward.answers(self.program, self))
+        self.values = {}  # an attribute that export may not find changed
+        return found
 
     def cells(self, columns: Sequence[int]) -> Tensor:
         """Columns of an argument."""
-        name, own = ("codes", self.coded) if columns[0] in self.coded else ("numbers", self.numbered)
-        places = [own.index(column) for column in columns]
-        if places == list(range(places[0], places[0] + len(places))):
-            return self.values[name][:, places[0] : places[0] + len(places)]
-        return self.values[name][:, self.constant(np.array(places))]
+        name = "codes" if columns[0] in self.columns_of["codes"] else "numbers"
+        return self.values[name][:, [self.columns_of[name].index(column) for column in columns]]
 
     def code(self, column: int, step: Code) -> Tensor:
         """The codes of a step for those of the column's table."""
@@ -118,6 +112,15 @@ class TorchProgram(nn.Module):
         return nn.functional.linear(value, self.constant(layer.weight, f"{layer.name}.weight"), bias)
 
 
+def argument_columns(program: Program) -> dict[str, list[int]]:
+    """The columns that each argument has."""
+    is_code = [column.type in ("text", "symbol") for column in program.columns]
+    return {
+        name: [k for k, one in enumerate(is_code) if one == wanted]
+        for name, wanted in (("numbers", False), ("codes", True))
+    }
+
+
 def code_tables(program: Program) -> dict[str, list[str]]:
     """The texts of each column with texts, in the order of their codes."""
     found: dict[str, list[str]] = {one.name: [] for one in program.columns if one.type == "text"}
@@ -132,12 +135,10 @@ def code_tables(program: Program) -> dict[str, list[str]]:
 def generate(program: Program) -> bytes:
     """The content of a .pt2 file."""
     module = TorchProgram(program).eval()
-    count = 2  # torch.export takes 0 and 1 for sizes that never change
-    arguments = {}
-    if module.numbered:
-        arguments["numbers"] = torch.zeros(count, len(module.numbered), dtype=torch.float64)
-    if module.coded:
-        arguments["codes"] = torch.zeros(count, len(module.coded), dtype=torch.int64)
+    types = {"numbers": torch.float64, "codes": torch.int64}
+    arguments = {  # of 2 rows: torch.export takes 0 and 1 for sizes that never change
+        name: torch.zeros(2, len(own), dtype=types[name]) for name, own in module.columns_of.items() if own
+    }
     shapes = {name: {0: torch.export.Dim("N", min=1)} for name in arguments}
     with torch.no_grad():
         module(**arguments)
@@ -149,20 +150,10 @@ def generate(program: Program) -> bytes:
 
 def metadata(program: Program) -> dict[str, Any]:
     """What the file tells of its arguments, its answers and the run."""
-    is_code = [column.type in ("text", "symbol") for column in program.columns]
-    named = [(column.name, one) for column, one in zip(program.columns, is_code, strict=True)]
-    return {
-        "version": __version__,
-        "run": program.name,
-        "epoch": program.epoch,
-        "numbers": [name for name, one in named if not one],
-        "codes": [name for name, one in named if one],
-        "tables": code_tables(program),
-        "answers": program.answers.columns,
-        "classes": program.answers.classes,
-        "config": program.config,
-        "metrics": program.metrics,
+    arguments = {
+        name: [program.columns[k].name for k in own] for name, own in argument_columns(program).items()
     }
+    return {**arguments, "tables": code_tables(program), **forward.metadata(program)}
 
 
 def run(content: bytes, program: Program, rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
@@ -171,8 +162,16 @@ def run(content: bytes, program: Program, rows: Sequence[Sequence[Any]]) -> list
     exported = torch.export.load(io.BytesIO(content), extra_files=files)
     with torch.no_grad():
         given = arguments(json.loads(files[METADATA]), forward.raw_columns(program, rows))
-        *ids, outputs = (one.numpy() for one in exported.module()(**given))
-    return forward.predicted_rows(program, ids[0] if ids else None, outputs)
+        found = [one.numpy() for one in exported.module()(**given)]
+    return forward.predicted_rows(named(program, found))
+
+
+def named(program: Program, answers: Sequence[Array]) -> list[Array]:
+    """Answers with the names of classes in place of ids."""
+    if program.answers.kind != "classes":
+        return [*answers]
+    ids, outputs = answers
+    return [np.array(program.answers.classes, object)[ids], outputs]
 
 
 def arguments(known: Mapping[str, Any], table: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,6 @@ import pytest
 
 from mlprun.errors import UsageError
 from mlprun.evaluation import prediction_table
-from mlprun.export import onnx_graph
 from mlprun.export.forward import _calendar, predicted_rows, raw_columns
 from mlprun.export.program import program_of
 from mlprun.version import __version__
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from mlprun.parts.data import Data
 
 BOUNDS = {"float32": 1e-5, "float64": 1e-12}
+
+
+def onnx_module() -> Any:
+    """Return the module, which needs the extra."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    return import_module("mlprun.export.onnx_graph")
 
 
 def in_type(model: TrainedModel, dtype: str) -> TrainedModel:
@@ -50,8 +57,8 @@ def module_rows(program: Program, data: Data) -> list[list[Any]]:
 
     columns = raw_columns(program, raw_rows(data))
     module = torch_program.TorchProgram(program)
-    *ids, outputs = module(**torch_program.arguments(torch_program.metadata(program), columns))
-    return predicted_rows(program, ids[0].numpy() if ids else None, outputs.numpy())
+    found = module(**torch_program.arguments(torch_program.metadata(program), columns))
+    return predicted_rows(torch_program.named(program, [one.numpy() for one in found]))
 
 
 def check(model: TrainedModel, data: Data, found: list[list[Any]]) -> None:
@@ -67,8 +74,7 @@ def check(model: TrainedModel, data: Data, found: list[list[Any]]) -> None:
 @pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_gives_what_predict_gives(name: str, dtype: str, trained: Callable[[str], mlprun.Run]) -> None:
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
+    onnx_graph = onnx_module()
     data, model = rows_of(trained(name).best), in_type(trained(name).best, dtype)
     program = program_of(model)
     check(model, data, onnx_graph.run(onnx_graph.generate(program), program, raw_rows(data)))
@@ -87,7 +93,7 @@ def test_the_torch_module_gives_what_predict_gives(
 def test_an_onnx_model_states_versions_and_what_it_was_trained_with(
     trained: Callable[[str], mlprun.Run],
 ) -> None:
-    onnx = pytest.importorskip("onnx")
+    onnx, onnx_graph = pytest.importorskip("onnx"), onnx_module()
     run = trained("two_classes")
     program = program_of(run.best, name=run.folder.name, metrics=run.metrics)
     model = onnx.load_from_string(onnx_graph.generate(program))
@@ -107,7 +113,7 @@ def test_an_onnx_model_states_versions_and_what_it_was_trained_with(
 
 
 def test_outputs_of_an_onnx_model_are_named_as_predictions(trained: Callable[[str], mlprun.Run]) -> None:
-    onnx = pytest.importorskip("onnx")
+    onnx, onnx_graph = pytest.importorskip("onnx"), onnx_module()
     names = {
         "quantiles": ["price_q0.1", "price_q0.5", "price_q0.9"],
         "several_targets": ["weight", "price"],
@@ -121,7 +127,7 @@ def test_outputs_of_an_onnx_model_are_named_as_predictions(trained: Callable[[st
 
 def test_equal_operations_are_made_once(trained: Callable[[str], mlprun.Run]) -> None:
     """The parts of a date share its calendar."""
-    onnx = pytest.importorskip("onnx")
+    onnx, onnx_graph = pytest.importorskip("onnx"), onnx_module()
     model = onnx.load_from_string(onnx_graph.generate(program_of(trained("prepared").best)))
     made = [(one.op_type, tuple(one.input), str(one.attribute)) for one in model.graph.node]
     assert len(set(made)) == len(made) > 20
@@ -132,13 +138,13 @@ def test_equal_operations_are_made_once(trained: Callable[[str], mlprun.Run]) ->
 def test_an_onnx_model_takes_any_number_of_rows(
     name: str, count: int, trained: Callable[[str], mlprun.Run]
 ) -> None:
-    pytest.importorskip("onnxruntime")
+    onnx_graph = onnx_module()
     program, rows = program_of(trained(name).best), raw_rows(rows_of(trained(name).best))
     content = onnx_graph.generate(program)
     chosen = np.arange(count) % len(rows)
     columns = raw_columns(program, rows)
-    once = onnx_graph.outputs(content, columns)
-    found = onnx_graph.outputs(content, {name: column[chosen] for name, column in columns.items()})
+    once = onnx_graph.outputs_of(content, columns)
+    found = onnx_graph.outputs_of(content, {name: column[chosen] for name, column in columns.items()})
     for many, few in zip(found, once, strict=True):
         assert many.shape == few[chosen].shape
         assert (many == few[chosen]).all() if many.dtype == object else np.allclose(many, few[chosen], 1e-5)
@@ -146,7 +152,7 @@ def test_an_onnx_model_takes_any_number_of_rows(
 
 @pytest.mark.parametrize("dtype", BOUNDS)
 def test_small_probabilities_have_correct_digits(dtype: str, trained: Callable[[str], mlprun.Run]) -> None:
-    pytest.importorskip("onnxruntime")
+    onnx_graph = onnx_module()
     program = program_of(in_type(trained("linear").best, dtype))
     (layer,) = program.layers
     logits = np.array([-60.0, -30.0, -5.0, 0.0, 5.0, 30.0])
@@ -164,7 +170,7 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], mlp
 
 @pytest.mark.parametrize("kind", hostile.KINDS)
 def test_hostile_names_are_data_in_onnx(kind: str, hostile_run: Callable[[str], mlprun.Run]) -> None:
-    pytest.importorskip("onnxruntime")
+    onnx_graph = onnx_module()
     model = hostile_run(kind).best
     program, data = program_of(model, name="\n".join(hostile.names("canary"))), rows_of(model)
     if kind != "classes":
@@ -190,7 +196,7 @@ def test_hostile_names_are_data_in_torch(kind: str, hostile_run: Callable[[str],
 
 
 def test_names_that_inputs_and_outputs_share_are_told_apart(trained: Callable[[str], mlprun.Run]) -> None:
-    onnx = pytest.importorskip("onnx")
+    onnx, onnx_graph = pytest.importorskip("onnx"), onnx_module()
     program = program_of(trained("multi_class").best)
     names = ("", "label", "Gemm_7")
     columns = tuple(one._replace(name=name) for one, name in zip(program.columns, names, strict=True))
