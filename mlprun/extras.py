@@ -44,8 +44,11 @@ def remedy(needed: Iterable[str]) -> str:
     return f"pip install {shlex.join(needed)}"
 
 
-def need(library: str, *, where: str) -> None:
+def need(library: str, *, where: str, title: str = "") -> None:
     """Raise UsageError if an extra's library is absent; `where` is what asks for it."""
-    if find_spec(library) is None:
+    found = find_spec(library)
+    if (
+        found is None or found.origin is None
+    ):  # a folder without code, as wandb leaves in the working directory
         needed = requirements().extras.get(library, [library])
-        raise UsageError(where, f"{library.capitalize()} is not installed", remedy(needed))
+        raise UsageError(where, f"{title or library.capitalize()} is not installed", remedy(needed))

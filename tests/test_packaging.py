@@ -31,7 +31,7 @@ CONSTRAINTS = dict(
     if line and not line.startswith("#")
 )
 
-TESTED = ("dev", "onnx")
+TESTED = ("dev", "onnx", "tensorboard", "mlflow")
 """the extras that CI installs"""
 
 
@@ -87,7 +87,7 @@ def test_every_requirement_is_pinned_inside_its_range(requirement: str) -> None:
 
 def test_constraints_are_exact_public_versions_in_order() -> None:
     assert list(CONSTRAINTS) == sorted(CONSTRAINTS)
-    assert all(re.fullmatch(r"[0-9.]+", version) for version in CONSTRAINTS.values())
+    assert all(re.fullmatch(r"[0-9.]+(b[0-9]+|\.post[0-9]+)?", version) for version in CONSTRAINTS.values())
 
 
 def test_readme_gives_both_commands_on_its_first_screen() -> None:

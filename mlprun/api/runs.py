@@ -26,6 +26,7 @@ from mlprun.errors import (
 from mlprun.experiment import Experiment
 from mlprun.parts.datasets.table.frames import table_of
 from mlprun.parts.part import listed
+from mlprun.parts.trackers import trackers
 from mlprun.storage import checkpoints, history, runs
 from mlprun.training import metadata, reproducing, resuming
 from mlprun.training import run as training
@@ -209,11 +210,16 @@ class Run:
     def export(self, kind: str, path: str | os.PathLike[str] | None = None) -> str:
         """Write the best epoch's network in a format of `mlprun list exports`, and return the file's path.
 
+        The name of a tracker (`mlprun list trackers`) sends the run there, and returns its own path.
+
         By default it is in the run folder, such as model.py. It is compared with `predict` on dev rows first;
         a warning says why where that cannot be done. Raises UsageError for an unknown format, a missing
         extra, and user code; CheckFailedError where the file does not answer as `predict` does.
         """
         target = None if path is None else os.fspath(path)
+        if kind in trackers:
+            export.send(self.path, kind, allow_code=self.allow_code)
+            return self.path
         if export.find(kind, target).of_run:
             return export.write_card(self.folder, target, allow_code=self.allow_code).path
         written = export.write(self.best, kind, target, metrics=self.metrics)

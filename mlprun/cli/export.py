@@ -8,12 +8,17 @@ from mlprun import api, export, files
 from mlprun.cli.options import AllowCode
 from mlprun.cli.terminal import Output
 from mlprun.errors import UsageError
+from mlprun.parts.trackers import trackers
 from mlprun.storage import runs
 
 
 def export_command(
     run: Annotated[
-        str, Argument(metavar="RUN|CHECKPOINT", help="a run folder (its best epoch), or a checkpoint")
+        str,
+        Argument(
+            metavar="RUN|CHECKPOINT",
+            help="a run folder (its best epoch) or a checkpoint; for trackers a run or a sweep",
+        ),
     ],
     *,
     to: Annotated[str, Option("--to", metavar="FORMAT", help=f"{', '.join(export.formats.names())}.")],
@@ -33,6 +38,8 @@ def export_command(
     mlprun export runs/wine-001 --to torch        RUN/model.pt2, by torch.export
     mlprun export runs/wine-001 --to card         RUN/README.md, the model card
     mlprun list exports                           all formats
+    mlprun export runs/wine-001 --to mlflow       sends it to a tracker, a sweep too
+    mlprun list trackers                          all trackers
 
     The file includes preprocessing, output activation, threshold, class names and
     units: it takes the cells of a row as they are in the table, numbers, texts, and
@@ -48,14 +55,24 @@ def export_command(
     printed. A file that exists is replaced; of a model card the author's sections
     are kept.
 
-    --json prints {"export": FILE, "format", "checked": {"rows", "difference",
-      "bound"} or null, "not_checked": REASON or null}.
+    A tracker receives what it does while training, see `trackers` in mlprun list
+    config, with the options that the config names for it. What it has already is not
+    sent again.
+
+    --json prints {"export": FILE (of a tracker: the folder), "format", "checked":
+      {"rows", "difference", "bound"} or null, "not_checked": REASON or null}.
 
     Exit codes: 0 success, 2 usage, 3 data, 4 run folder or checkpoint, 7 files,
     10 the file does not answer as mlprun predict does, and is not written.
     """
-    found = export.find(to, out)
     path = runs.resolve_latest(run)
+    if to in trackers or (allow_code and to not in export.formats):
+        if out is not None:
+            raise UsageError("--out", "is the name of a file, and a tracker has none", "leave it out")
+        export.send(path, to, allow_code=allow_code)
+        output.result(f"sent {path} to {to}")
+        return output.document({"export": path, "format": to, "checked": None, "not_checked": None})
+    found = export.find(to, out)
     is_run = files.is_folder(path)
     if found.of_run:
         if not is_run:
@@ -73,7 +90,7 @@ def export_command(
         output.message(f"checked on {checked.rows} rows: {what} (allowed: {checked.bound:g})")
     elif written.reason:
         output.message(f"not checked: {written.reason}")
-    output.document(
+    return output.document(
         {
             "export": written.path,
             "format": to,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from mlprun import extras, files
 from mlprun.errors import UsageError
 from mlprun.parts.part import Part, Registry, suggestion
+from mlprun.parts.trackers import trackers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +99,9 @@ class Exported(NamedTuple):
 def find(name: str, path: str | None = None) -> type[Format]:
     """Return a format. Raises UsageError for an unknown one, a missing extra, and a path of another kind."""
     if name not in formats:
-        raise UsageError("--to", f"no such format: {name!r}", suggestion(name, formats.names()))
+        raise UsageError(
+            "--to", f"no such format: {name!r}", suggestion(name, (*formats.names(), *trackers.names()))
+        )
     found = formats[name]
     if found.extra is not None:
         extras.need(found.extra, where=f"--to {name}")
@@ -142,3 +145,8 @@ def write_card(
     text = module.model_card(folder, former=former, force=force, allow_code=allow_code)
     files.write_atomic(target, text.encode())
     return Exported(target, None)
+
+
+def send(path: str, name: str, *, allow_code: bool = False) -> None:
+    """Send a run or a sweep to a tracker, see `mlprun.trackers.send`."""
+    import_module("mlprun.trackers").send(path, name, allow_code=allow_code)

@@ -35,6 +35,7 @@ from mlprun.parts.part import (
 from mlprun.parts.penalties import Penalty, penalties
 from mlprun.parts.schedules import Schedule, schedules
 from mlprun.parts.splits import Split
+from mlprun.parts.trackers import TrackerPart, trackers
 
 P = TypeVar("P", bound=Part)
 
@@ -109,6 +110,7 @@ def registries() -> tuple[Registry[Any], ...]:
         averages,
         schedules,
         metrics,
+        trackers,
     )
 
 
@@ -248,6 +250,7 @@ LossField = Annotated[Loss, Named(losses)]
 OptimizerField = Annotated[Optimizer, Named(optimizers, default="sgd"), BeforeValidator(_default_optimizer)]
 ScheduleField = Annotated[Schedule, Named(schedules)]
 CallbackField = Annotated[CallbackPart, Named(callbacks)]
+TrackerField = Annotated[TrackerPart, Named(trackers)]
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -257,7 +260,9 @@ class Config(Options):
     `load` and `parse` return it with every default set, including those that depend on the data.
     """
 
-    stored_if_set: ClassVar[frozenset[str]] = frozenset({"callbacks", "freeze", "threshold", "calibrate"})
+    stored_if_set: ClassVar[frozenset[str]] = frozenset(
+        {"callbacks", "freeze", "threshold", "calibrate", "trackers"}
+    )
 
     name: RunName = Field(DERIVED, description="name of the run (default: file name)")
     extend: tuple[ConfigPath, ...] = Field(
@@ -309,6 +314,9 @@ class Config(Options):
     )
     callbacks: tuple[CallbackField, ...] = Field(
         (), description="custom callbacks registered in files of `extend`"
+    )
+    trackers: tuple[TrackerField, ...] = Field(
+        (), description="experiment trackers that receive the run: tensorboard, mlflow, wandb, trackio"
     )
     device: Annotated[str, Field(pattern=r"^(cpu|cuda|cuda:[0-9]{1,3}|auto)$")] = Field(
         "cpu", description="cpu, cuda, cuda:1 and so on, or auto for a GPU if there is one"

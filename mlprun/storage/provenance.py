@@ -50,9 +50,13 @@ _CAPABILITY = re.compile(
 
 
 def settings_digest(config: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a config without `training.epochs`: the same before and after an extension."""
+    """Return the SHA-256 of a config without `training.epochs`, the same before and after an extension.
+
+    Trackers are left out too, on which no bit depends.
+    """
     training = config.get("training")
     options = training.items() if isinstance(training, dict) else ()
+    config = {key: value for key, value in config.items() if key != "trackers"}
     return canonical.digest({**config, "training": {key: value for key, value in options if key != "epochs"}})
 
 

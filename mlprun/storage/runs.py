@@ -523,7 +523,7 @@ def is_allowed_file_name(name: str) -> bool:
     return (
         os.path.basename(name) == name
         and not name.startswith(".")
-        and name not in (*_FILES, "plots", "report.html", "")
+        and name not in (*_FILES, "plots", "report.html", "trackers", "tensorboard", "")
     )
 
 

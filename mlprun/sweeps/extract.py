@@ -60,22 +60,30 @@ def extract(
 
 def config_of(folder: SweepFolder, trial: Trial, *, allow_code: bool = False) -> Config:
     """Return the complete config of a trial, with a run name made of the sweep's and the trial's number."""
+    configs = configs_of(folder, allow_code=allow_code)
     with folder.results() as results:
-        content, name = results.description.definition, results.description.name
-        if isinstance(content.get("base"), dict):
-            content = {**content, "base": schema.with_format(content["base"])}
-        try:
-            defined = definition.from_mapping(content, folder.path, name)
-        except UsageError as error:
-            what = f"is damaged: {' '.join(str(error).split())}"
-            raise CheckpointError(folder.database, what, database.RESTORE) from error
-        configs = Configs(defined, allow_code=allow_code)
-        candidates = space.restored(defined, results.settings(), results.description.paths)
+        name, settings, paths = results.description.name, results.settings(), results.description.paths
+    candidates = space.restored(configs.definition, settings, paths)
     # the others are not checked: they were before any of them was trained
     config, sets_data_seed = configs.of(next(one for one in candidates if one.number == trial.setting))
-    update = {"name": f"{name[:NAME_LENGTH]}-trial-{trial.id}", "engine": trial.engine or config.engine}
+    update: dict[str, Any] = {"name": f"{name[:NAME_LENGTH]}-trial-{trial.id}", "trackers": ()}
+    update["engine"] = trial.engine or config.engine
     shared = SharedConfig(config.model_copy(update=update), sets_data_seed, allow_code)
     return shared.of_trial(trial.seed, trial.fold)
+
+
+def configs_of(folder: SweepFolder, *, allow_code: bool = False) -> Configs:
+    """Return the configs of a sweep, as the database defines it. Raises CheckpointError if it is damaged."""
+    with folder.results() as results:
+        content, name = results.description.definition, results.description.name
+    if isinstance(content.get("base"), dict):
+        content = {**content, "base": schema.with_format(content["base"])}
+    try:
+        defined = definition.from_mapping(content, folder.path, name)
+    except UsageError as error:
+        what = f"is damaged: {' '.join(str(error).split())}"
+        raise CheckpointError(folder.database, what, database.RESTORE) from error
+    return Configs(defined, allow_code=allow_code)
 
 
 def _trained(folder: SweepFolder, number: int) -> Trial:

@@ -32,6 +32,7 @@ from mlprun.sweeps.objective import BAD
 from mlprun.sweeps.plan import Plan, pending_trials
 from mlprun.sweeps.schema import Trial
 from mlprun.sweeps.trials import Budget, ResumeState
+from mlprun.training import tracking
 from mlprun.training.metadata import as_yaml
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ def run(
         for message in outlook.messages:
             reporter.say(message)
         _prepare(plan, reporter)
+        if plan.base.trackers:
+            tracking.check(plan.base.trackers)
         with StopFlag() as stop:
             workers = None if remote is None else stack.enter_context(closing(remote()))
             if found is None:
@@ -131,7 +134,15 @@ def run(
                 if fail_fast:
                     session.failure, session.fail_fast = _first_failure(writer.results, found.path), True
                 session.router = ExecutorRouter(plan, session.is_stopped, workers, processes=processes)
-                return session.run()
+                if not plan.base.trackers:
+                    return session.run()
+                track = partial(tracking.Tracking, plan.base.trackers, say=reporter.say, stop=stop)
+                trackers = track(allow_code=allow_code)
+                trackers.start(found.path)
+                try:
+                    return session.run()
+                finally:
+                    trackers.finish()
 
 
 def remote_workers(on: str, address: str | None) -> Callable[[], Workers] | None:

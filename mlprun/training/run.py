@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation
@@ -16,6 +17,7 @@ from mlprun.experiment import SPLITS, Experiment, SplitArrays
 from mlprun.interrupts import StopFlag
 from mlprun.storage import runs
 from mlprun.storage.runs import RunFolder, RunState, Status
+from mlprun.training import tracking
 from mlprun.training.metadata import as_yaml, code_of, describe, memory_of, stored_config
 from mlprun.training.recorder import RunRecorder, TrainState
 from mlprun.training.trainer import (
@@ -105,6 +107,8 @@ def start(
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
     experiment.check_size()
+    if config.trackers:
+        tracking.check(config.trackers)
     engine.initial_state(experiment)  # fails before a folder exists, as for a weights file of other shapes
     engine.warm_up(experiment, lambda message: emit(callbacks, "on_message", message))
     code, memory = code_of(config), memory_of(config)
@@ -195,6 +199,10 @@ def _fit(
             recorder.restore(saved)
             run.stop_reason = saved.stopped
         own = [part.build() for part in run.config.callbacks]
+        if run.config.trackers:
+            say = partial(emit, context.callbacks, "on_message")
+            track = partial(tracking.Tracking, run.config.trackers, say=say, stop=stop)
+            own.append(track(allow_code=bool(run.config.extend)))
         run.callbacks = [recorder, status, *context.callbacks, *own]
         trainer = Trainer(context.engine, [run], device=context.device, stop=stop, scheduler=ChunkScheduler())
         trainer.fit()
