@@ -151,6 +151,7 @@ def sweep(
     processes: bool = False,
     on: str = "local",
     address: str | None = None,
+    storage: str | None = None,
     reporter: SweepReporter | None = None,
 ) -> Sweep:
     """Run a sweep (a file, or a mapping of the same form), or resume the one below `out`.
@@ -159,6 +160,9 @@ def sweep(
 
     With `processes`, long trials of engines other than fused are trained in processes of their own; a script
     that asks for it must be guarded by `if __name__ == "__main__":`.
+
+    With `storage`, the URL of a database such as "sqlite:///optuna.db", a search is also written to a study
+    of Optuna, named after the folder, which `optuna-dashboard` shows; the search does not depend on it.
 
     With `on="ray"` trials are trained by the Ray cluster at `address`, or by one on this machine without.
 
@@ -176,6 +180,7 @@ def sweep(
         retry_failed=retry_failed,
         processes=processes,
         remote=remote,
+        storage=storage,
     )
     if ended.signal_number is not None and ended.status.state == "interrupted":
         status = ended.status

@@ -89,19 +89,22 @@ def run(
     retry_failed: bool = False,
     processes: bool = False,
     remote: Callable[[], Workers] | None = None,
+    storage: str | None = None,
 ) -> SweepResult:
     """Run a sweep in a new folder below `out`, or resume the one that is there.
 
     With `retry_failed` trials that failed are trained again, others of their cohorts kept as they are.
     With `processes`, trials of engines that run in Python are trained in processes of their own, if there is
     enough to do for them; these import the main module, which must not run a sweep when it is imported.
-    `remote` makes the workers that train all trials instead, see `remote_workers`.
+    `remote` makes the workers that train all trials instead, see `remote_workers`. `storage` is the URL of a
+    database for Optuna's study of the search, see `search.Study`.
 
     Raises ConfigError with the problems of all trials, UsageError, DataError and DeviceError before a folder
     exists; DataError for rows that changed under a sweep; CheckpointError; RunInUseError; FileError; with
     `fail_fast` DivergedError or CheckFailedError after saving.
     """
     configs = Configs(resume.with_original_format(definition, out), allow_code=allow_code)
+    study = None if storage is None else search.Study(storage, definition.sweep)
     with ExitStack() as stack:
         found = resume.find_and_lock(configs, out, stack, reporter.say)
         if found is not None:
@@ -111,6 +114,9 @@ def run(
         if found is not None and outlook.is_over:
             resume.extend(plan, found, on_message=reporter.say)
             reporter.begin(found.path, plan, plan.done)
+            if study is not None:
+                with found.results() as results:
+                    _show(study, results, found.path, reporter)
             if fail_fast:
                 with found.results() as results:
                     failure = _first_failure(results, found.path)
@@ -134,6 +140,7 @@ def run(
                 if fail_fast:
                     session.failure, session.fail_fast = _first_failure(writer.results, found.path), True
                 session.router = ExecutorRouter(plan, session.is_stopped, workers, processes=processes)
+                session.study = study
                 if not plan.base.trackers:
                     return session.run()
                 track = partial(tracking.Tracking, plan.base.trackers, say=reporter.say, stop=stop)
@@ -252,6 +259,14 @@ def _create_folder(configs: Configs, plan: Plan, out: str, stack: ExitStack) -> 
             return made
 
 
+def _show(study: search.Study, results: Results, path: str, reporter: SweepReporter) -> bool:
+    """Add to the study what has ended; return False and tell the user if that fails."""
+    error = study.update(results, path)
+    if error is not None:
+        reporter.say(error)
+    return error is None
+
+
 # ---- training the trials
 
 
@@ -274,6 +289,8 @@ class Session:
         """of the trial that stops a sweep with `fail_fast`"""
         self.pruned: dict[int, int] = {}
         """configurations that were pruned, and the epochs where they end"""
+        self.study: search.Study | None = None
+        """that shows the search; None if none was asked for, or it failed"""
         self._status_before, self._began = found.status(), time.monotonic()
         self._reported = plan.done
         self._save_at = time.monotonic() + SAVE_INTERVAL
@@ -343,6 +360,10 @@ class Session:
         """Ask for another round of a search; return False if there is none."""
         if self.plan.sweep.search is None:
             return False
+        if self.study is not None and not _show(
+            self.study, self.writer.results, self.folder.path, self.reporter
+        ):
+            self.study = None
         candidates = search.next_round(self.plan.definition, self.writer.results)
         self.todo = self.plan.extend(candidates)
         self.writer.extend(map(self.plan.record, candidates), pending_trials(self.todo))

@@ -18,11 +18,14 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+import os
 import zlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import extras, randomness
+from mlprun.errors import UsageError
+from mlprun.storage import canonical
 from mlprun.sweeps import space
 from mlprun.sweeps.objective import objective, score
 from mlprun.sweeps.schema import Description, Rung, Trial
@@ -145,6 +148,98 @@ def _distribution(draw: Draw) -> Any:
     if draw.integers is not None:
         return IntDistribution(*draw.bounds)
     return FloatDistribution(*draw.bounds, log=draw.log_uniform is not None)
+
+
+# ---- the study that shows a search
+
+
+class Study:
+    """An Optuna study in a database that shows a search; the search itself reads nothing of it.
+
+    It has a trial for each configuration that has ended. Raises UsageError for a sweep without a search and a
+    database that cannot be used.
+    """
+
+    def __init__(self, storage: str, sweep: Sweep) -> None:
+        if sweep.search is None:
+            what = "is for a search, and this sweep has none"
+            raise UsageError("--storage", what, "add `search:` to the sweep, or leave it out")
+        extras.need("optuna", where="--storage")
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._optuna, self._sweep = optuna, sweep
+        try:
+            self._storage = optuna.storages.get_storage(storage)
+        except Exception as error:
+            remedy = "expected the URL of a database, such as sqlite:///optuna.db"
+            raise UsageError("--storage", f"cannot be used: {_line(error)}", remedy) from error
+
+    def update(self, results: Results, path: str) -> str | None:
+        """Add the configurations that the study of the sweep at `path` lacks; return an error, or None.
+
+        All configurations have ended.
+        """
+        try:
+            self._add(results, self._open(results.description, os.path.abspath(path)))
+        except Exception as error:  # noqa: BLE001 -- of the database's driver
+            return f"warning: --storage: {_line(error)}; the same command adds what is missing"
+        return None
+
+    def _open(self, description: Description, folder: str) -> Any:
+        maximize = score(description, 1.0) < 0
+        study = self._optuna.create_study(
+            storage=self._storage,
+            study_name=os.path.basename(folder),
+            direction="maximize" if maximize else "minimize",
+            load_if_exists=True,
+        )
+        known = study.user_attrs.get("run_folder", folder)
+        if known != folder:
+            raise ValueError(f"the database has a study {study.study_name} already, that of {known}")
+        study.set_user_attr("run_folder", folder)
+        return study
+
+    def _add(self, results: Results, study: Any) -> None:
+        distributions = {key: self._distribution(draw) for key, draw in self._sweep.random.items()}
+        states, description = self._optuna.trial.TrialState, results.description
+        rungs: dict[int, list[Rung]] = defaultdict(list)
+        for rung in results.rungs():
+            rungs[rung.setting].append(rung)
+        for setting in results.settings()[len(study.get_trials(deepcopy=False)) :]:
+            own = rungs[setting.id]
+            value = objective(description, list(results.each("trials.setting = ?", setting.id)))
+            state = states.FAIL if value is None else states.COMPLETE
+            if own and not own[-1].promoted:
+                value, state = None, states.PRUNED
+            trial = self._optuna.trial.create_trial(
+                params={key: _label(setting.values[key]) for key in distributions},
+                distributions=distributions,
+                user_attrs={"setting": setting.id},
+                intermediate_values={one.epoch: one.objective for one in own if one.objective is not None},
+                state=state,
+                value=value,
+            )
+            study.add_trial(trial)
+
+    @staticmethod
+    def _distribution(draw: Draw) -> Any:
+        """Return Optuna's distribution of a draw; a choice is over its values, lists as text."""
+        if draw.choice is None:
+            return _distribution(draw)
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(
+            [_label(draw.choice[index]) for index in sorted(set(space.first_indices(draw.choice)))]
+        )
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _label(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str | None) else canonical.encode(value)
 
 
 # ---- successive halving

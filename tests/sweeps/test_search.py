@@ -251,3 +251,83 @@ def test_who_searches_by_test_rows_is_told_before(search, metric, selects, base,
     code, out, _ = call("sweep", "run", path, "--dry-run")
     assert code == 0
     assert ("\nselecting on test data (test_loss) is optimistic; select on dev\n" in out) == selects
+
+
+# ---- Optuna's study
+
+
+HALVING = """
+seeds: 2
+random:
+  optimizer.lr: {log_uniform: [1e-4, 1e4]}
+  architecture.hidden: {choice: [[2], [3, 2]]}
+  training.batch_size: {choice: [16, full]}
+search: {name: random, trials: 6, batch: 3, pruner: {min_epochs: 3, reduction_factor: 2}}
+objective: {metric: train_accuracy}
+"""
+
+
+class Reporter(mlprun.api.SilentSweep):
+    def __init__(self):
+        self.warnings = []
+
+    def say(self, message):
+        self.warnings += [message] if message.startswith("warning") else []
+
+
+def test_a_study_shows_a_search_and_changes_nothing(sweep_file, tmp_path, stopping):
+    optuna = pytest.importorskip("optuna")
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    plain = mlprun.sweep(sweep_file(HALVING), out=str(tmp_path / "plain"))
+    with stopping(after=6) as reporter:
+        mlprun.sweep(sweep_file(HALVING), out=str(tmp_path / "shown"), storage=url, reporter=reporter)
+    for _ in range(2):  # when it is over, another call adds nothing
+        shown = mlprun.sweep(sweep_file(HALVING), out=str(tmp_path / "shown"), storage=url)
+        assert content(shown) == content(plain)
+        study = optuna.load_study(study_name=os.path.basename(shown.path), storage=url)
+        assert len(study.trials) == 6
+    with shown.folder.results() as results:
+        rungs = results.rungs()
+        description = results.description
+    assert study.direction.name == "MAXIMIZE"
+    states = set()
+    for trial, setting in zip(study.trials, shown.settings.values(), strict=True):
+        values = {**setting.values, "architecture.hidden": str(setting.values["architecture.hidden"])}
+        assert trial.params == {
+            key: str(v).replace(" ", "") if isinstance(v, str) else v for key, v in values.items()
+        }
+        own = {rung.epoch: rung.objective for rung in rungs if rung.setting == setting.id}
+        assert trial.intermediate_values == {epoch: one for epoch, one in own.items() if one is not None}
+        if trial.state.name == "PRUNED":
+            assert [rung.promoted for rung in rungs if rung.setting == setting.id][-1] is False
+        else:
+            trials = [one for one in shown.trials if one.setting == setting.id]
+            assert trial.value == search.objective(description, trials)
+        states.add(trial.state.name)
+    assert states == {"COMPLETE", "PRUNED"}
+    reporter = Reporter()  # another folder of the same name
+    mlprun.sweep(sweep_file(HALVING), out=str(tmp_path / "plain"), storage=url, reporter=reporter)
+    assert "the database has a study" in reporter.warnings[0]
+    assert len(optuna.load_study(study_name=os.path.basename(shown.path), storage=url).trials) == 6
+
+
+def test_a_study_that_cannot_be_written_is_refused_or_told_once(sweep_file, sweep, tmp_path, monkeypatch):
+    optuna = pytest.importorskip("optuna")
+    with pytest.raises(UsageError, match="--storage: is for a search, and this sweep has none"):
+        sweep("seeds: 2", storage="sqlite://")
+    for url in ("nonsense", "sqlite:////no/such/folder/optuna.db"):
+        with pytest.raises(
+            UsageError, match=r"--storage: cannot be used: .*; expected the URL of a database"
+        ):
+            sweep(HALVING, storage=url)
+    assert not (tmp_path / "runs").exists()
+
+    def fail(*_):
+        raise OSError("the database is gone\nreally")
+
+    monkeypatch.setattr(optuna.Study, "add_trial", fail)
+    reporter = Reporter()
+    swept = sweep(HALVING, storage=f"sqlite:///{tmp_path}/optuna.db", reporter=reporter)
+    assert swept.status.state == "finished"
+    missing = "the same command adds what is missing"
+    assert reporter.warnings == [f"warning: --storage: the database is gone; {missing}"]

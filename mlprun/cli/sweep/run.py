@@ -39,6 +39,9 @@ def run_command(
     retry_failed: Annotated[bool, Option("--retry-failed", help="Train failed trials again.")] = False,
     on: Annotated[str, Option(metavar="EXECUTOR", help="local or ray.")] = "local",
     address: Annotated[str | None, Option(help="HOST:PORT of the Ray cluster (default: start one).")] = None,
+    storage: Annotated[
+        str | None, Option(metavar="URL", help="Database for Optuna's study of a search.")
+    ] = None,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
@@ -89,6 +92,10 @@ def run_command(
     sweep, a warning is printed and recorded in status.json; a table with changed
     rows is refused.
 
+    --storage sqlite:///optuna.db also writes a search to a study named after its
+    folder, which optuna-dashboard shows: settings as they end, round by round. The
+    search does not depend on it.
+
     --on ray trains the trials as tasks of a Ray cluster; this process collects
     and writes the results, and the bytes are the same. Tables and user code must
     be available under the same paths on all machines, with the same versions of
@@ -110,7 +117,9 @@ def run_command(
     if dry_run:
         return show_plan(sweep, values, output, out=out, allow_code=allow_code, retry_failed=retry_failed)
     options = {"allow_code": allow_code, "fail_fast": fail_fast, "retry_failed": retry_failed}
-    _show_end(follow(sweep, values, output, out=out, on=on, address=address, **options), output)
+    _show_end(
+        follow(sweep, values, output, out=out, on=on, address=address, storage=storage, **options), output
+    )
     return None
 
 
