@@ -1,4 +1,32 @@
-"""Sweeps from Python: running one, and its folder."""
+"""Sweeps from Python: running one, and its folder.
+
+`mlprun.sweep(..., on="ray")` trains a sweep on a Ray cluster. To have Ray Tune choose and stop the runs
+instead, train in a trainable and report from a callback:
+
+    import os
+
+    import mlprun
+    from ray import tune
+
+    CONFIG = os.path.abspath("configs/moons.yaml")  # trials run in folders of their own
+
+    class Report(mlprun.Callback):
+        def on_epoch_end(self, run, epoch, metrics):
+            if epoch % 10 == 0:
+                tune.report({"dev_loss": metrics["dev_loss"]})
+
+    def trainable(values):
+        overrides = [f"{key}={value}" for key, value in values.items()]
+        mlprun.train(CONFIG, *overrides, callbacks=[Report()])
+
+    space = {"optimizer.lr": tune.loguniform(0.001, 1)}
+    tuner = tune.Tuner(
+        trainable,
+        param_space=space,
+        tune_config=tune.TuneConfig(metric="dev_loss", mode="min", num_samples=20),
+    )
+    best = tuner.fit().get_best_result()
+"""
 
 from __future__ import annotations
 

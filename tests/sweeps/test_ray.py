@@ -1,8 +1,11 @@
 """Trials that a Ray cluster trains are the same trials, though one of its machines is lost in the middle."""
 
+import importlib
 import os
+import textwrap
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +102,26 @@ def test_workers_import_nothing_from_the_working_directory(sweep, tmp_path, monk
         ray.shutdown()
     assert [trial.status for trial in swept.trials] == ["finished"]
     assert not (tmp_path / "canary").exists()
+
+
+def test_the_trainable_of_ray_tune_in_the_documentation_runs(tmp_path, monkeypatch):
+    pytest.importorskip("ray.tune", exc_type=ImportError)
+    (tmp_path / "configs").symlink_to(Path(__file__).parents[2] / "configs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray Tune keeps results
+    _, _, example = importlib.import_module("mlprun.api.sweeps").__doc__.partition("callback:\n")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    names = {"__name__": "__main__"}  # pickled by value
+    try:
+        exec(textwrap.dedent(example).replace("num_samples=20", "num_samples=2"), names)
+    finally:
+        ray.shutdown()
+    best = names["best"]
+    assert best.error is None
+    assert best.metrics["training_iteration"] == 12  # 120 epochs
+    assert 0.001 < best.config["optimizer.lr"] < 1
+    again = mlprun.train(
+        "configs/moons.yaml", f"optimizer.lr={best.config['optimizer.lr']}", out=str(tmp_path)
+    )
+    assert best.metrics["dev_loss"] == again.history["dev_loss"][-1]
