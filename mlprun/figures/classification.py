@@ -299,7 +299,9 @@ class ProbabilityHistograms(ProbabilityFigure):
                 Bars(edges[:-1], edges[1:], right + wrong, right, "incorrect", style.VERMILLION),
             )
             x = Axis("probability of its class", limits=(0, 1), ticks=(0, 0.5, 1))
-            panels.append(Panel(bars, x, Axis("rows"), class_label(predicted.classes[index])))
+            panels.append(
+                Panel(bars, x, Axis("rows", is_integer=True), class_label(predicted.classes[index]))
+            )
         title = f"Predicted probabilities: {data.name}, {split}"
         about = data.describe(epoch, counts_rows=True)
         about += f"; {len(predicted.targets):,} rows, each in the panel of its class"
@@ -369,7 +371,7 @@ class CalibrationCurve(ProbabilityFigure):
         return Chart(
             f"Calibration: {data.name}, {split}",
             (about,),
-            (Panel(curve, x, y), Panel((bars,), x, Axis("rows"))),
+            (Panel(curve, x, y), Panel((bars,), x, Axis("rows", is_integer=True))),
             width=4.5,
             height=5.0,
             share="x",

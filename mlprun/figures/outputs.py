@@ -100,7 +100,9 @@ def _bar_panel(outputs: Array, truth: NDArray[Any], predicted: Predictions, labe
     if predicted.classes is not None:
         marks.append(chart.horizontal(predicted.threshold, f"threshold {predicted.threshold:g}"))
     y = Axis(label if len(label) < 30 else "output")
-    return Panel(tuple(marks), Axis("row", limits=(-0.6, len(rows) - 0.4)), y, f"epoch {epoch:,}")
+    return Panel(
+        tuple(marks), Axis("row", limits=(-0.6, len(rows) - 0.4), is_integer=True), y, f"epoch {epoch:,}"
+    )
 
 
 def _grid_panel(outputs: Array, truth: NDArray[Any], predicted: Predictions, epoch: int) -> Panel:
@@ -112,4 +114,4 @@ def _grid_panel(outputs: Array, truth: NDArray[Any], predicted: Predictions, epo
         y = replace(y, ticks=tuple(range(count)), tick_labels=names)
         edges = np.flatnonzero(np.diff(truth)) + 0.5
         marks += [chart.vertical(edge, color=style.WHITE, width=0.8, dashes=()) for edge in edges]
-    return Panel(tuple(marks), Axis("row"), y, f"epoch {epoch:,}")
+    return Panel(tuple(marks), Axis("row", is_integer=True), y, f"epoch {epoch:,}")

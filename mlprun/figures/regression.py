@@ -248,7 +248,8 @@ class QuantileFan(NetworkFigure):
             order = np.argsort(self._key(data, split, epoch), kind="stable")
             chosen = order[chart.evenly_spaced(len(order), FAN_ROWS)]
             at = x = np.arange(len(chosen), dtype=np.float64)
-            axis, bands = Axis(f"rows by {style.name(self.feature or 'median')}"), quantiles[chosen]
+            axis = Axis(f"rows by {style.name(self.feature or 'median')}", is_integer=True)
+            bands = quantiles[chosen]
         marks = _fan(x, bands, levels)
         for side, color, word in ((~outside, style.GREY, "inside"), (outside, style.VERMILLION, "outside")):
             here, share = side[chosen], float(side.mean())

@@ -24,6 +24,7 @@ from mlprun.figures.rows import ROWS
 from mlprun.figures.style import LineStyle
 from mlprun.parts.activations import activations
 from mlprun.parts.metrics import Predictions, probability_bins, rank
+from mlprun.report.scales import Scale, ticks_of
 from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:
@@ -296,6 +297,16 @@ def test_histograms_count_every_row_once(run_data: dict[str, RunData]) -> None:
         inside = one.targets == k
         assert right == np.sum(inside & (one.labels == k))
         assert right + wrong == np.sum(inside)
+
+
+@pytest.mark.parametrize("kind", ["probabilities", "calibration", "outputs"])
+def test_axes_of_rows_have_whole_ticks(kind: str, run_data: dict[str, RunData]) -> None:
+    panels = computed(kind, run_data["moons"]).panels
+    named = [axis for panel in panels for axis in (panel.x, panel.y) if axis.label in ("row", "rows")]
+    assert named
+    for axis in named:
+        ticks = [tick.value for tick in ticks_of(axis, Scale(0.0, 2.2, 0.0, 100.0), 8)]
+        assert ticks == [0, 1, 2]
 
 
 def test_outputs_are_what_each_kept_network_gives_with_rows_sorted_by_class(
