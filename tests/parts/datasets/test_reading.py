@@ -135,7 +135,7 @@ def test_a_cell_in_another_format_than_the_options_is_refused(read, cell, option
             ("01/02/2024", "03/04/2024"),
             'set dataset.columns.x to {as: date, format: "%d/%m/%Y"} or set dataset.columns.x to {as: date',
         ),
-        (("12:30", "12:45"), "give it as numbers, such as days since a start"),
+        (("12:30", "12:45"), "give it as numbers, such as days or minutes since a start"),
     ],
 )
 def test_the_options_that_read_a_column_are_named(read, cells, remedy):

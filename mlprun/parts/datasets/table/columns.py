@@ -395,7 +395,7 @@ def _refuse_format(series: pl.Series, row: int, sheet: Sheet, other: str = "") -
         remedy = "write numbers with a decimal point (no thousands separators, units or signs)"
     else:
         known = formats.date_remedy(cells, cell)
-        what, remedy = f"{what}, a date or time", "give it as numbers, such as days since a start"
+        what, remedy = f"{what}, a date or time", "give it as numbers, such as days or minutes since a start"
     raise sheet.error(row, what, (known if known and not sheet.for_model else remedy) + other)
 
 
