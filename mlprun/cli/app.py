@@ -42,7 +42,7 @@ COMMANDS: dict[str, str] = {
     "play": "report",
     "export": "export",
     "show": "show",
-    "ls": "ls",
+    "ls": "organize",
     "compare": "show",
     "tag": "organize",
     "note": "organize",

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlprun.cli.terminal import Table
 from mlprun.parts import SPLITS
+from mlprun.storage.runs import selected
 
 if TYPE_CHECKING:
     from mlprun.evaluation import TargetMetrics
     from mlprun.parts.part import LayerSummary as Layer
-    from mlprun.storage.runs import Folder, Status
+    from mlprun.storage.runs import Status
 
 ORDER = (*SPLITS, "data")
 Metrics = Mapping[str, Mapping[str, Any]]
-_LATEST_DATE = 2**37
-"""seconds, in the year 6325: a file's time can lie beyond what dates can say"""
 
 
 def comparison_table(columns: Mapping[str, Metrics], title: str) -> Table:
@@ -98,26 +96,10 @@ def described(decision: Mapping[str, Any] | None) -> list[str]:
     return texts
 
 
-def selected(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return, as JSON, the best epoch and its metrics; those of the last if none was selected on dev rows."""
-    best, of = metrics.get("best"), "best" if metrics.get("best") else "last"
-    return {
-        "best": {key: best[key] for key in ("epoch", "metric", "value")} if best else None,
-        "of": of if metrics else "",
-        "splits": metrics[of]["splits"] if metrics else {},
-    }
-
-
 def early_end(status: Status) -> list[str]:
     """Return a line about what ended a run before its last epoch, if it did not run to the end."""
     is_early = status.state == "finished" and status.reason not in ("", "finished")
     return [f"stopped by {status.reason}"] * is_early
-
-
-def date_of(folder: Folder[Any]) -> datetime:
-    """Return when a run or sweep was started, in local time."""
-    seconds = min(folder.started_at() // 10**9, _LATEST_DATE)
-    return datetime.fromtimestamp(seconds, tz=UTC).astimezone()
 
 
 def layers_table(layers: Sequence[Layer]) -> tuple[list[dict[str, Any]], Table]:

@@ -1,19 +1,82 @@
-"""`mlprun tag`, `note` and `rm`: runs described by their user, and put away."""
+"""`mlprun ls`, `tag`, `note` and `rm`: runs listed, described by their user, and put away."""
 
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from mlprun.cli.options import RunPath
-from mlprun.cli.terminal import Output
+from mlprun.cli.terminal import Output, Table, duration
 from mlprun.errors import UsageError, shell_path
+from mlprun.storage.listing import FIELDS, Condition, Listed, as_text, describe, order, select
 from mlprun.storage.runs import Folder, Notes, RunFolder, open_run, resolve_latest, trash
+from mlprun.sweeps.folder import find as find_sweeps
 from mlprun.sweeps.folder import is_sweep, open_sweep
 
+if TYPE_CHECKING:
+    from mlprun.sweeps.folder import SweepFolder
+
 LONGEST_TAG, LONGEST_NOTE = 64, 4000
+
+
+def ls_command(
+    folder: Annotated[str, Argument(help="the folder of run folders")] = "runs",
+    *,
+    sort: Annotated[str | None, Option(metavar="KEY", help="Sort runs by this, smallest first.")] = None,
+    reverse: Annotated[bool, Option("--reverse", "-r", help="Reverse the order.")] = False,
+    where: Annotated[
+        list[str] | None, Option(metavar="CONDITION", help="List only these runs; repeatable.")
+    ] = None,
+    output: Output,
+) -> None:
+    """List the runs and sweeps in a folder with status, date and test metrics.
+
+    mlprun ls
+    mlprun ls runs/sweep-of-monday
+    mlprun ls --sort dev_loss --where dataset=moons
+    mlprun ls --where "optimizer.lr>=0.1" --where tag=thesis --sort date --reverse
+
+    KEY is run, date, status, epochs, seconds, tag, note, a metric such as
+    test_accuracy (of the best epoch), or a value of the config such as optimizer.lr;
+    the name of a part is dataset, loss, optimizer and so on. CONDITION is KEY, one
+    of = != < <= > >=, and a number or text, in which * stands for any text. With
+    --where, sweeps are left out.
+
+    A run with status `crashed` was killed; `mlprun resume RUN` continues it, and
+    `mlprun show RUN` shows how many of its epochs are saved. The date is when
+    run.json was written, at the start.
+
+    --json prints {"runs": [{"run", "name", "date": ISO 8601, "status", "epochs":
+      number or null, "seconds", "tags": [TAG, ...], "note", "best": {"epoch",
+      "metric", "value"} or null, "of", "splits"}], "sweeps": [{"sweep", "name",
+      "date", "status", "trials", "total", "seconds"}]}; a damaged folder has
+      "status": "damaged" and "problem".
+
+    Exit codes: 0 success, 2 unknown key, 4 no such folder, 7 files.
+    """
+    conditions = [Condition.of(text) for text in where or ()]
+    keys = list(dict.fromkeys([*(one.key for one in conditions), *([] if sort is None else [sort])]))
+    runs = select(folder, conditions, keys)
+    if sort is not None:
+        runs.sort(key=lambda run: order(run.value(sort)))
+        runs.sort(key=lambda run: run.value(sort) is None)
+    if reverse:
+        runs.reverse()
+    found = [] if conditions else find_sweeps(folder)
+    sweeps = [describe("sweep", one, _describe_sweep) for one in found]
+    output.document({"runs": [run.document for run in runs], "sweeps": sweeps})
+    if not runs and not sweeps:
+        hint = "change --where" if conditions else "create one with mlprun train CONFIG"
+        output.message(f"no {'such ' * bool(conditions)}runs in {folder}; {hint}")
+    if runs:
+        output.result(_runs_table(runs, [key for key in keys if key not in FIELDS]), *[""] * bool(sweeps))
+    if sweeps:
+        columns = ("sweep", "date", "status", "trials", "of", "time", "")
+        output.result(Table(columns, [_sweep_row(sweep) for sweep in sweeps]))
 
 
 def tag_command(
@@ -121,3 +184,56 @@ def _named(path: str) -> str:
 def _show(folder: RunFolder, notes: Notes, output: Output) -> None:
     output.document({"run": folder.path, **asdict(notes)})
     output.result(f"{folder.path}: {', '.join(notes.tags) or 'no tags'}; {notes.note or 'no note'}")
+
+
+def _describe_sweep(sweep: "SweepFolder") -> dict[str, Any]:
+    one = sweep.status()
+    return {"status": one.state, "trials": one.done, "total": one.total, "seconds": one.seconds}
+
+
+def _runs_table(runs: Sequence[Listed], keys: Sequence[str]) -> Table:
+    """The table of runs; tags and notes have a column if any run has them, and so have `keys`."""
+    texts = [(", ".join(run.document.get("tags", ())), run.document.get("note", "")) for run in runs]
+    shown = [index for index in (0, 1) if any(text[index] for text in texts)]
+    rows = [
+        [
+            *_head(run.document, "run"),
+            *(_shown(run.value(key)) for key in keys),
+            _test_text(run.document),
+            *(text[index] for index in shown),
+        ]
+        for run, text in zip(runs, texts, strict=True)
+    ]
+    names = [("tags", "note")[index] for index in shown]
+    return Table(("run", "date", "status", "time", *keys, "test", *names), rows)
+
+
+def _shown(value: Any) -> str | float | None:
+    return value if isinstance(value, int | float | None) and not isinstance(value, bool) else as_text(value)
+
+
+def _head(document: Mapping[str, Any], kind: str) -> list[str]:
+    seconds = document.get("seconds")
+    time = "" if seconds is None else duration(seconds)
+    date = datetime.fromisoformat(document["date"])
+    this_year = date.year == datetime.now(tz=UTC).year
+    return [
+        document[kind],
+        f"{date:%m-%d %H:%M}" if this_year else f"{date:%Y-%m-%d}",
+        document["status"],
+        time,
+    ]
+
+
+def _sweep_row(sweep: Mapping[str, Any]) -> list[Any]:
+    *head, time = _head(sweep, "sweep")
+    return [*head, sweep.get("trials"), sweep.get("total"), time, sweep.get("problem", "")]
+
+
+def _test_text(run: Mapping[str, Any]) -> str:
+    if "problem" in run:
+        return str(run["problem"])
+    test = run["splits"].get("test", {})
+    numbers = {name: value for name, value in test.items() if isinstance(value, int | float)}
+    names = sorted(numbers, key=lambda name: name != "loss")
+    return ", ".join(f"{name} {numbers[name]:.4g}" for name in names)

@@ -15,7 +15,7 @@ from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.parts.part import inline, plain
 from mlprun.storage import history
-from mlprun.storage.runs import RunFolder, open_run, resolve_latest
+from mlprun.storage.runs import RunFolder, open_run, resolve_latest, selected
 from mlprun.training import metadata
 
 COLUMNS, NAMED = 20, 3
@@ -45,7 +45,7 @@ def show_command(
     output.warn(edited, *best.warnings)
     status, record = shown.status(), metadata.record_of(shown)
     described, network = metrics.layers_table(best.alone.layers())
-    notes, started = shown.notes(), metrics.date_of(shown)
+    notes, started = shown.notes(), shown.date()
     output.document(
         {
             "run": shown.path,
@@ -137,7 +137,7 @@ def compare_command(
     runs = [api.load(path, allow_code=allow_code) for path in paths]
     output.warn(*(run.edited for run in runs))
     differences = dict(_differences([run.config for run in runs]))
-    columns = {run.folder.name: metrics.selected(run.metrics)["splits"] for run in runs}
+    columns = {run.folder.name: selected(run.metrics)["splits"] for run in runs}
     table = metrics.comparison_table(columns, "metrics of the best epoch of each run")
     by_metric = {f"{split}_{name}": values for split, name, *values in table.rows}
     output.document({"runs": paths, "differences": plain(differences), "metrics": by_metric})

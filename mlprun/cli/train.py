@@ -14,6 +14,7 @@ from mlprun.cli.terminal import Output, Table
 from mlprun.engines import device as devices
 from mlprun.errors import CheckFailedError, DivergedError, InterruptedRunError, UsageError, command_line
 from mlprun.experiment import SPLITS, Experiment
+from mlprun.storage.runs import selected
 
 if TYPE_CHECKING:
     from mlprun.api import Run
@@ -218,7 +219,7 @@ def _print_document(run: "Run", output: Output) -> None:
             "epochs": status.epochs,
             "seconds": status.seconds,
             "positive": ended.get("positive"),
-            **metrics.selected(ended),
+            **selected(ended),
             "last": ended["last"],
             "baselines": ended["baselines"],
         }

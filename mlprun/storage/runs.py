@@ -14,6 +14,7 @@ import platform
 import re
 import time
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 from mlprun import files
@@ -58,6 +59,8 @@ LATEST = "latest"
 TRASH = ".trash"
 """the folder beside runs into which `trash` moves them"""
 _RESTORE = "put the run's own file back"
+_LATEST_DATE = 2**37
+"""seconds, in the year 6325: a file's time can lie beyond what dates can say"""
 _PATIENCE = 0.25
 """seconds to wait for a lock; `ls` and `show` hold it for microseconds while they ask whether it is held"""
 
@@ -141,6 +144,16 @@ def _is_result(value: dict[str, Any]) -> bool:
         )
     except (KeyError, TypeError, AttributeError):
         return False
+
+
+def selected(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, as JSON, the best epoch and its metrics; those of the last if none was selected on dev rows."""
+    best, of = metrics.get("best"), "best" if metrics.get("best") else "last"
+    return {
+        "best": {key: best[key] for key in ("epoch", "metric", "value")} if best else None,
+        "of": of if metrics else "",
+        "splits": metrics[of]["splits"] if metrics else {},
+    }
 
 
 def encode_json(value: object) -> bytes:
@@ -257,6 +270,11 @@ class Folder(Generic[StatusT]):
         with contextlib.suppress(FileNotFoundError):
             return files.lstat(os.path.join(self.path, "run.json")).st_mtime_ns
         return 0
+
+    def date(self) -> datetime:
+        """Return when the run or sweep was started, in local time."""
+        seconds = min(self.started_at() // 10**9, _LATEST_DATE)
+        return datetime.fromtimestamp(seconds, tz=UTC).astimezone()
 
     def record(self) -> dict[str, Any]:
         """Return run.json: what was run, where and with what."""
