@@ -17,6 +17,7 @@ from mlprun.analysis.summary import summarize
 from mlprun.errors import UsageError
 from mlprun.evaluation import PredictionTable, TrainedModel, at_threshold, output_columns, prediction_table
 from mlprun.experiment import SPLITS, Experiment
+from mlprun.parts.data import short_repr
 from mlprun.parts.datasets.dataset import Generated
 from mlprun.parts.metrics import Metric, Predictions, metrics
 from mlprun.sweeps import cohort_file, extract
@@ -48,6 +49,8 @@ class Comparison(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """Trained models of one configuration. Make one with `load`."""
+
+    __repr__ = short_repr
 
     path: str
     setting: int

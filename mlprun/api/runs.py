@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from mlprun import evaluation, export, figures, files, report, schema
 from mlprun.config import document as reading
 from mlprun.config.parser import compose_mapping
-from mlprun.config.tree import Source, describe_value
+from mlprun.config.tree import Source, describe_value, printable
 from mlprun.engines.device import resolve
 from mlprun.errors import (
     ConfigError,
     DivergedError,
     InterruptedRunError,
+    MlprunError,
     UsageError,
     command_line,
+    plural,
 )
-from mlprun.experiment import Experiment
+from mlprun.experiment import Experiment, SplitArrays
 from mlprun.parts.datasets.table.frames import table_of
 from mlprun.parts.part import listed
 from mlprun.parts.trackers import trackers
-from mlprun.storage import checkpoints, history, runs
+from mlprun.storage import checkpoints, history
+from mlprun.storage.listing import FIELDS, Condition, Listed, select
+from mlprun.storage.runs import DATA, RunFolder, Status, open_run, resolve_latest
 from mlprun.training import metadata, reproducing, resuming
 from mlprun.training import run as training
+from mlprun.training.trainer import Callback, TrainingRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,18 +46,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mlprun.config.document import Document
-    from mlprun.experiment import SplitArrays
-    from mlprun.figures import RunData
+    from mlprun.engines import ChunkResult
     from mlprun.parts.data import Data
     from mlprun.parts.metrics import Predictions
     from mlprun.parts.network import Network
-    from mlprun.schema import Config
-    from mlprun.storage.runs import RunFolder, Status
     from mlprun.verification.verify import Verification
 
 ConfigLike = str | os.PathLike[str] | Mapping[str, Any]
 """a config: the path of a file, a mapping of the same form, or YAML text"""
+
+
+class RunHistory(dict[str, "NDArray[Any]"]):
+    """The columns of a history by name, each an array with a number for each logged epoch."""
+
+    def to_frame(self) -> Any:
+        """Return a DataFrame of pandas, or of polars where pandas is not installed."""
+        return frame(dict(self))
+
+    def __repr__(self) -> str:
+        rows = len(next(iter(self.values()), ()))
+        return f"{type(self).__name__}({plural(rows, 'row')} of {', '.join(self)})"
+
+
+def frame(data: Any) -> Any:
+    """Return columns or records as a DataFrame of pandas, or of polars where pandas is not installed."""
+    library = "pandas" if importlib.util.find_spec("pandas") else "polars"
+    return importlib.import_module(library).DataFrame(data)
 
 
 @dataclass(frozen=True)
@@ -79,7 +102,7 @@ class Run:
         return self.status.figures
 
     @property
-    def config(self) -> Config:
+    def config(self) -> schema.Config:
         """The complete config that was trained; a table that it names may be gone."""
         return self._config[0]
 
@@ -89,13 +112,13 @@ class Run:
         return self._config[1]
 
     @cached_property
-    def _config(self) -> tuple[Config, str | None]:
+    def _config(self) -> tuple[schema.Config, str | None]:
         return metadata.trained_config(self.folder, allow_code=self.allow_code)
 
     @cached_property
-    def history(self) -> dict[str, NDArray[Any]]:
+    def history(self) -> RunHistory:
         """The columns of history.csv by name; nan where dev was not evaluated."""
-        return history.read(self.folder.history)
+        return RunHistory(history.read(self.folder.history))
 
     @cached_property
     def best(self) -> evaluation.TrainedModel:
@@ -193,7 +216,7 @@ class Run:
         return self.best.experiment.rows(split, epoch=self.best.epoch)
 
     @cached_property
-    def figure_data(self) -> RunData:
+    def figure_data(self) -> figures.RunData:
         """What figures of the run are computed from."""
         return figures.RunData.of(self.folder, allow_code=self.allow_code)
 
@@ -228,8 +251,107 @@ class Run:
         return written.path
 
     def __repr__(self) -> str:
-        status = self.status
-        return f"Run({self.path!r}, {status.state}, {status.epochs} epochs)"
+        try:
+            status = self.status
+        except MlprunError as error:
+            return f"Run({self.path!r}, unreadable: {error.what})"
+        best = status.figures.get("best")
+        found = f", best {best['metric']} {best['value']:.4g} at epoch {best['epoch']}" if best else ""
+        return f"Run({self.path!r}, {status.state}, {plural(status.epochs, 'epoch')}{found})"
+
+    def _repr_html_(self) -> str:
+        """The result as a table and the losses as a figure, for notebooks."""
+        try:
+            return report.run_summary(self.folder, repr(self), allow_code=self.allow_code)
+        except MlprunError:
+            return escape(repr(self))
+
+
+class RunList(list[Run]):
+    """Runs, as `mlprun.runs` lists them."""
+
+    def to_frame(self) -> Any:
+        """Return a DataFrame of pandas, or of polars without it: a row for each run, as `mlprun ls` has them.
+
+        Metrics such as test_accuracy are those of the best epoch, or of the last without one.
+        """
+        return frame([_record(Listed.of(run.folder)) for run in self])
+
+    def __repr__(self) -> str:
+        return "\n".join([plural(len(self), "run"), *map(repr, self)])
+
+
+def _record(run: Listed) -> dict[str, Any]:
+    """Return the fields and metrics of a run, each a single value."""
+    values = {name: run.value(name) for name in (*FIELDS, *run.metrics)} | {
+        "tag": ", ".join(run.value("tag") or ())
+    }
+    return {name: value for name, value in values.items() if not isinstance(value, list)}
+
+
+def runs(
+    folder: str | os.PathLike[str] = "runs", where: str | Sequence[str] = (), *, allow_code: bool = False
+) -> RunList:
+    """Return the runs in a folder, by name and number, that meet all conditions `where`.
+
+    A condition is a text as `mlprun ls --where` takes it: a metric of the best epoch, a value of the config
+    or a field (run, name, date, status, epochs, seconds, tag, note), one of = != < <= > >=, and a number or a
+    text, in which * stands for any text. The link `latest` and runs in the trash are left out.
+
+    Raises CheckpointError if there is no such folder, UsageError for a condition that is none or whose key no
+    run has a value for.
+    """
+    texts = [where] if isinstance(where, str) else where
+    found = select(os.fspath(folder), [Condition.of(text, option="where") for text in texts])
+    return RunList(Run(one.folder, allow_code) for one in found)
+
+
+_LOSSES = ("train_loss", "dev_loss")
+
+
+class ProgressLine(Callback):
+    """Draws the epoch and the losses of a training in one line of standard error."""
+
+    SECONDS = 0.1
+    """between drawings"""
+
+    def __init__(self) -> None:
+        self._due, self._metrics = 0.0, dict[str, float]()
+
+    @classmethod
+    def if_interactive(cls, progress: bool) -> list[ProgressLine]:  # noqa: FBT001 - an argument of `train`
+        """Return one where somebody can see it: standard error is a terminal or that of a notebook."""
+        stream = sys.stderr
+        is_notebook = type(stream).__module__.startswith("ipykernel")
+        return [cls()] if progress and stream is not None and (is_notebook or stream.isatty()) else []
+
+    def on_message(self, message: str) -> None:
+        """Show a message."""
+        sys.stderr.write(f"{printable(message)}\n")
+
+    def on_train_start(self, run: TrainingRun) -> None:
+        """Show warnings about the data."""
+        for warning in run.experiment.warnings:
+            self.on_message(f"warning: {warning}")
+
+    def on_chunk_end(self, run: TrainingRun, chunk: ChunkResult) -> None:
+        """Draw the line again."""
+        for row in chunk.rows[-1:]:
+            pairs = zip(run.columns, row, strict=True)
+            self._metrics |= {name: value for name, value in pairs if value is not None}
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + self.SECONDS
+            sys.stderr.write(f"\r{self._line(run)}")
+            sys.stderr.flush()
+
+    def on_train_end(self, run: TrainingRun) -> None:
+        """Leave the last line."""
+        sys.stderr.write(f"\r{self._line(run)}\n")
+
+    def _line(self, run: TrainingRun) -> str:
+        position = f"{run.config.name}  epoch {run.epoch}/{run.config.training.epochs}"
+        known = [f"{name} {self._metrics[name]:.4g}" for name in _LOSSES if name in self._metrics]
+        return " · ".join([position, *known]).ljust(70)
 
 
 def train(
@@ -237,8 +359,9 @@ def train(
     *overrides: str,
     data: Any = None,
     callbacks: Sequence[Any] = (),
-    out: str = "runs",
+    out: str | os.PathLike[str] = "runs",
     name: str | None = None,
+    progress: bool = True,
     allow_code: bool = False,
     baselines: Sequence[str] = (),
 ) -> Run:
@@ -254,7 +377,8 @@ def train(
     and the options of `dataset` apply. The rows are saved in the run folder as data.parquet, with their
     SHA-256 in run.json, so that the folder is complete.
 
-    `callbacks` are objects with methods of `mlprun.Callback`. `baselines=["boosting"]` adds scikit-learn's
+    `callbacks` are objects with methods of `mlprun.Callback`. `progress` shows epoch and losses in one line
+    of standard error where that is a terminal or a notebook's. `baselines=["boosting"]` adds scikit-learn's
     gradient boosting to the baselines.
 
     Raises ConfigError, DataError, DeviceError, FileError; DivergedError and InterruptedRunError after saving.
@@ -263,7 +387,8 @@ def train(
         overrides = (*overrides, f"name={json.dumps(name)}")
     resolved = load_config(config, *overrides, data=data, allow_code=allow_code)
     experiment = Experiment.of(resolved)
-    ended = training.start(experiment, out=out, callbacks=callbacks, baselines=baselines)
+    callbacks = [*ProgressLine.if_interactive(progress), *callbacks]
+    ended = training.start(experiment, out=os.fspath(out), callbacks=callbacks, baselines=baselines)
     return _run_of(ended, allow_code=allow_code)
 
 
@@ -274,9 +399,11 @@ def resume(
     device: str | None = None,
     allow_code: bool = False,
     callbacks: Sequence[Any] = (),
+    progress: bool = True,
 ) -> Run:
     """Continue a run where it stopped; `epochs` extends it. Raises as `train` does, and CheckpointError."""
-    folder = runs.open_run(os.fspath(run))
+    folder = open_run(os.fspath(run))
+    callbacks = [*ProgressLine.if_interactive(progress), *callbacks]
     result = resuming.resume(folder, epochs=epochs, device=device, callbacks=callbacks, allow_code=allow_code)
     return _run_of(result, allow_code=allow_code)
 
@@ -292,7 +419,7 @@ def reproduce(
 
     Raises CheckpointError for a run that has not ended, and as `train` does.
     """
-    folder = runs.open_run(os.fspath(run))
+    folder = open_run(os.fspath(run))
     with tempfile.TemporaryDirectory(prefix="mlprun-") as temporary:
         return reproducing.reproduce(folder, out=out or temporary, callbacks=callbacks, allow_code=allow_code)
 
@@ -309,46 +436,45 @@ def _run_of(result: training.TrainResult, *, allow_code: bool) -> Run:
     return Run(folder, allow_code)
 
 
-def load_config(config: ConfigLike, *overrides: str, data: Any = None, allow_code: bool = False) -> Config:
+def load_config(
+    config: ConfigLike, *overrides: str, data: Any = None, allow_code: bool = False
+) -> schema.Config:
     """Return the complete, checked config of a file, a mapping or a YAML text, as `train` takes them.
 
     Raises as `train` does before training.
     """
-    if isinstance(config, Mapping):
-        document = reading.from_mapping(config, "", "config", overrides)
-    elif isinstance(config, str) and ("\n" in config or ": " in config) and files.kind(config) is None:
-        document = schema.read("config", overrides, text=config)
-    else:
-        return _config_of_file(os.fspath(config), overrides, data, allow_code=allow_code)
-    return _config_of(document, data, allow_code=allow_code)
-
-
-def _config_of_file(path: str, overrides: Sequence[str], data: Any, *, allow_code: bool) -> Config:
     try:
-        return _config_of(schema.read(path, overrides), data, allow_code=allow_code)
+        if isinstance(config, Mapping):
+            document = reading.from_mapping(config, "", "config", overrides)
+        elif isinstance(config, str) and ("\n" in config or ": " in config) and files.kind(config) is None:
+            document = schema.read("config", overrides, text=config)
+        else:
+            document = schema.read(os.fspath(config), overrides)
+        return _config_of(document, data, allow_code=allow_code)
     except ConfigError as error:
         from mlprun.sweeps import definition as definitions  # a run's path loads no sweeps
 
-        if not definitions.is_sweep(path):
+        if isinstance(config, Mapping) or not definitions.is_sweep(os.fspath(config)):
             raise
         what = "is a sweep file, not the config of a single run"
-        raise UsageError(path, what, command_line("sweep run", path)) from error
+        raise UsageError(os.fspath(config), what, command_line("sweep run", config)) from error
 
 
-def _config_of(document: Document, data: Any, *, allow_code: bool) -> Config:
+def _config_of(document: reading.Document, data: Any, *, allow_code: bool) -> schema.Config:
     """Return the config of a document; the rows of `data` take the place of its table's file."""
     if data is None:
         return schema.parse(document, allow_code=allow_code)
     section = document.data.get("dataset")
     options = section if isinstance(section, Mapping) else {} if section is None else {"name": section}
-    name, target = options.get("name", "table"), options.get("target", ())
+    name, target = options.get("name", "table"), options.get("target")
     if name != "table":
         what = f"is {describe_value(name)}, and data is given; leave dataset out, or override it with "
         raise ConfigError([document.problem(("dataset",), f"{what}dataset.name=table")])
     rows, targets = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
-    memory, named = table_of(rows, targets, target_names=listed(target))
-    values: dict[str, Any] = {"name": "table", "path": runs.DATA}
-    if named and not target:
+    known = tuple(one for one in listed(target) if isinstance(one, str))  # another type is refused below
+    memory, named = table_of(rows, targets, target_names=known)
+    values: dict[str, Any] = {"name": "table", "path": DATA}
+    if named and target is None:
         values["target"] = named if len(named) > 1 else named[0]
     nodes = compose_mapping(values, Source("data", "", 0)).value
     assert isinstance(nodes, dict)
@@ -382,7 +508,7 @@ def verify(
 
 def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
     """Return the run in a folder."""
-    return Run(runs.open_run(os.fspath(run)), allow_code)
+    return Run(open_run(os.fspath(run)), allow_code)
 
 
 def load_checkpoint(
@@ -390,8 +516,8 @@ def load_checkpoint(
 ) -> evaluation.TrainedModel:
     """Return the network of a checkpoint file, or of a run folder's best epoch; `device` may be `auto`."""
     device = resolve(device)
-    path = runs.resolve_latest(os.fspath(path))
+    path = resolve_latest(os.fspath(path))
     if os.path.isdir(path) or (files.kind(path) is None and not path.endswith(".safetensors")):
-        return evaluation.best(runs.open_run(path), device=device, allow_code=allow_code)
+        return evaluation.best(open_run(path), device=device, allow_code=allow_code)
     checkpoint = checkpoints.read(path)
     return evaluation.load(checkpoint, path, os.path.dirname(path), device=device, allow_code=allow_code)

@@ -41,6 +41,7 @@ from mlprun.analysis import ensemble as ensembles
 from mlprun.analysis import export
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
+from mlprun.api.runs import RunHistory
 from mlprun.engines.device import resolve
 from mlprun.errors import CheckpointError, InterruptedRunError
 from mlprun.sweeps import cohort_file
@@ -50,7 +51,6 @@ from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from mlprun.analysis.comparisons import Pair
     from mlprun.analysis.summary import Summary
@@ -121,13 +121,13 @@ class Sweep:
         with self.folder.results() as results:
             return [row for row in export.records(results) if row["status"] != "pending"]
 
-    def history(self, number: int) -> dict[str, NDArray[Any]]:
+    def history(self, number: int) -> RunHistory:
         """Return the curves of a trial by column; nan is no value. Raises CheckpointError if it has none."""
         trial = next((one for one in self.trials if one.id == number), None)
         if trial is None or trial.cohort is None or trial.member is None or trial.status == "pending":
             raise CheckpointError(self.path, f"has no trial {number} that has ended", "choose another")
         cohort = cohort_file.read(self.folder.cohort(trial.cohort))
-        return dict(zip(cohort.columns, cohort.history(trial.member).T, strict=True))
+        return RunHistory(zip(cohort.columns, cohort.history(trial.member).T, strict=True))
 
     def summary(self, metric: str | None = None, *, of: str = "best") -> Summary:
         """The settings, the best first, with their statistics over seeds; `of` is best or last."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -14,11 +14,8 @@ from mlprun.cli.terminal import Output, Table, duration
 from mlprun.errors import UsageError, shell_path
 from mlprun.storage.listing import FIELDS, Condition, Listed, as_text, describe, order, select
 from mlprun.storage.runs import Folder, Notes, RunFolder, open_run, resolve_latest, trash
+from mlprun.sweeps.folder import SweepFolder, is_sweep, open_sweep
 from mlprun.sweeps.folder import find as find_sweeps
-from mlprun.sweeps.folder import is_sweep, open_sweep
-
-if TYPE_CHECKING:
-    from mlprun.sweeps.folder import SweepFolder
 
 LONGEST_TAG, LONGEST_NOTE = 64, 4000
 
@@ -186,7 +183,7 @@ def _show(folder: RunFolder, notes: Notes, output: Output) -> None:
     output.result(f"{folder.path}: {', '.join(notes.tags) or 'no tags'}; {notes.note or 'no note'}")
 
 
-def _describe_sweep(sweep: "SweepFolder") -> dict[str, Any]:
+def _describe_sweep(sweep: SweepFolder) -> dict[str, Any]:
     one = sweep.status()
     return {"status": one.state, "trials": one.done, "total": one.total, "seconds": one.seconds}
 

@@ -200,7 +200,7 @@ def _plan(config: "Config") -> tuple[dict[str, Any], list[Table]]:
 def follow(training: "partial[Run]", output: Output, *, live: bool) -> None:
     """Train with progress output and report the result, also if training diverged or was interrupted."""
     try:
-        run = training(callbacks=[] if output.quiet else [RunProgress(output, live=live)])
+        run = training(callbacks=[] if output.quiet else [RunProgress(output, live=live)], progress=False)
     except (DivergedError, InterruptedRunError) as error:
         _print_document(api.load(error.where, allow_code=training.keywords["allow_code"]), output)
         raise

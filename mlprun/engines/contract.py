@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from mlprun.parts.data import short_repr
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -93,6 +95,8 @@ class State:
     values as JSON that refers to the arrays by name.
     """
 
+    __repr__ = short_repr
+
     epoch: int
     model: Arrays
     optimizer_state: Arrays = field(default_factory=dict)
@@ -103,6 +107,8 @@ class State:
 @dataclass(frozen=True, eq=False)
 class Best:
     """The best evaluation so far: its epoch, its dev metrics, and the model at that epoch."""
+
+    __repr__ = short_repr
 
     epoch: int
     metrics: dict[str, float]
@@ -121,6 +127,8 @@ class Improvement:
 @dataclass(frozen=True)
 class ChunkResult:
     """What a chunk of epochs did to one run: rows to log, a new best if any, and why it stopped."""
+
+    __repr__ = short_repr
 
     epoch: int
     """completed epochs"""

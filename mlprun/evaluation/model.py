@@ -21,6 +21,7 @@ from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
 from mlprun.parts import MAX_BYTES
 from mlprun.parts.architectures import Mlp, OutputLayer
+from mlprun.parts.data import short_repr
 from mlprun.parts.datasets.table import MemoryTable, Table
 from mlprun.parts.datasets.table.columns import number_name
 from mlprun.parts.datasets.table.formats import is_number
@@ -51,6 +52,8 @@ AVERAGED = OF_LABELS[:3]
 @dataclass(frozen=True)
 class TrainedModel:
     """A trained network with all that is needed to feed it. Make one with `load`."""
+
+    __repr__ = short_repr
 
     where: str
     """the checkpoint's path, for messages"""
@@ -333,6 +336,8 @@ def check_tensors(
 @dataclass(frozen=True)
 class PredictionTable:
     """Named columns, a row for each row that was asked about."""
+
+    __repr__ = short_repr
 
     columns: Names
     rows: list[list[Any]]

@@ -17,6 +17,7 @@ from mlprun.experiment import fitting
 from mlprun.experiment.preprocessing import Preprocessing, plain_preprocessing
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
+from mlprun.parts.data import short_repr
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.source import shown
@@ -70,6 +71,8 @@ class SplitArrays:
     rows, [N] float64, or None for 1 each.
     """
 
+    __repr__ = short_repr
+
     inputs: Array
     targets: Array
     extra: tuple[Array, ...]
@@ -93,6 +96,8 @@ class SplitArrays:
 @dataclass(frozen=True)
 class Experiment:
     """A config with its data. Make one with `Experiment.of(config)`."""
+
+    __repr__ = short_repr
 
     config: Config
     preprocessing: Preprocessing

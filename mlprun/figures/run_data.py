@@ -13,6 +13,7 @@ from mlprun.errors import CheckpointError
 from mlprun.figures.chart import evenly_spaced
 from mlprun.figures.plane import Plane, pair_plane, principal_plane
 from mlprun.parts import SPLITS
+from mlprun.parts.data import short_repr
 from mlprun.storage import history
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class RunData:
     """One run as figures need it. Make one with `RunData.of`."""
+
+    __repr__ = short_repr
 
     name: str
     """what titles call it: the run folder's name"""

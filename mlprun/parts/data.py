@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import reprlib
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
     Names = tuple[str, ...]
+
+
+class _ShortRepr(reprlib.Repr):
+    """Shows arrays by their types and shapes, and cuts other long values."""
+
+    def repr_ndarray(self, array: Array, level: int) -> str:
+        return f"{array.dtype}{list(array.shape)}"
+
+
+_SHORT = _ShortRepr()
+_SHORT.maxstring = _SHORT.maxother = 60
+
+
+def short_repr(value: Any) -> str:
+    """Return a dataclass as text, with the types and shapes of arrays, and with long values cut."""
+    held = (f"{one.name}={_SHORT.repr(getattr(value, one.name))}" for one in fields(value))
+    return f"{type(value).__name__}({', '.join(held)})"
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,8 @@ class Data:
     architecture has a vocabulary and numbers otherwise. `targets` is [N] int64 class ids or [N, K] float
     numbers.
     """
+
+    __repr__ = short_repr
 
     inputs: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]
     targets: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from mlprun.parts.data import short_repr
 from mlprun.parts.part import Part, Registry
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Predictions:
     counts as two copies of a row. With `multilabel` targets are labels, 0 or 1 in each column, and so is
     output > `threshold`.
     """
+
+    __repr__ = short_repr
 
     outputs: NDArray[np.floating]
     targets: NDArray[np.generic]

@@ -14,6 +14,7 @@ from mlprun import randomness
 from mlprun.errors import UsageError
 from mlprun.parts import SPLITS
 from mlprun.parts.blocks import cut, deal_groups, forward_folds
+from mlprun.parts.data import short_repr
 from mlprun.parts.part import NonNegativeInt, Options, PositiveInt, Probability
 
 if TYPE_CHECKING:
@@ -236,6 +237,8 @@ def _share_problems(split: Split, rows: int, *, can_draw_fresh: bool) -> Problem
 @dataclass(frozen=True)
 class SplitIndices:
     """Row numbers of each split, int64; a split of fresh rows has none."""
+
+    __repr__ = short_repr
 
     train: Ints
     dev: Ints

@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlprun.report.run import comparison_report, run_report
+    from mlprun.report.run import comparison_report, run_report, run_summary
     from mlprun.report.sweep import sweep_report
 
-__all__ = ["FILE", "comparison_report", "run_report", "sweep_report"]
+__all__ = ["FILE", "comparison_report", "run_report", "run_summary", "sweep_report"]
 
 FILE = "report.html"
 """the name of a report in the folder of a run or sweep"""

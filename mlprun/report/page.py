@@ -237,6 +237,13 @@ def assemble(title: str, every: Iterable[Section | None], *, lead: Child = None)
     return f"{head}<body>\n{body.html}\n{values}<script>{script}</script>\n</body>\n</html>\n".encode()
 
 
+def fragment(*parts: Child) -> str:
+    """HTML for a page of somebody else, such as a notebook, with the styles of reports for it alone."""
+    paper = ".paper, .paper table { background: var(--paper); color: var(--ink); padding: 0.5rem; }"
+    style = Markup(f"<style>.mlprun {{\n{_sources(STYLES)}\n{paper}\n}}</style>")
+    return element("div", style, element("div", *parts, class_="paper"), class_="mlprun").html
+
+
 def _section(one: Section) -> Markup:
     heading = f"{one.id}-title"
     title = element("h2", one.title, id=heading)

@@ -21,7 +21,7 @@ from mlprun.figures.curves import label_of, run_labels
 from mlprun.parts import SPLITS
 from mlprun.parts.part import inline
 from mlprun.report import svg
-from mlprun.report.page import Markup, Section, assemble, element, facts, join, section, table
+from mlprun.report.page import Markup, Section, assemble, element, facts, fragment, join, section, table
 from mlprun.report.playground import network_json, playground_section, unsupported_reason
 from mlprun.training import metadata
 
@@ -99,6 +99,13 @@ def run_report(folder: RunFolder, *, allow_code: bool = False, baselines: Sequen
         _environment(source),
     ]
     return assemble(data.name, sections, lead=_lead(source))
+
+
+def run_summary(folder: RunFolder, title: str, *, allow_code: bool = False) -> str:
+    """The result and the losses of a run as HTML for a notebook; raises as `run_report` does."""
+    data = figures.RunData.of(folder, allow_code=allow_code)
+    source = RunSource(folder, data, folder.status(), Diagnosis("", ()), {})
+    return fragment(element("p", title), _result({"": source}), _charts(data, ("loss",)))
 
 
 def comparison_report(folders: Sequence[RunFolder], *, allow_code: bool = False) -> bytes:

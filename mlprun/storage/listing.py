@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlprun.config.document import read_without_bases
 from mlprun.errors import MlprunError, UsageError
 from mlprun.parts.part import inline
-from mlprun.storage.runs import RunFolder, find, selected
+from mlprun.storage.runs import Folder, RunFolder, find, selected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from mlprun.storage.runs import Folder
 
 FIELDS = ("run", "name", "date", "status", "epochs", "seconds", "tag", "note")
 _CONDITION = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.]*)\s*(<=|>=|!=|=|<|>)(.*)", re.DOTALL)

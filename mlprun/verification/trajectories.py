@@ -14,6 +14,7 @@ from mlprun.engines import Engine, State
 from mlprun.engines import device as devices
 from mlprun.errors import UsageError
 from mlprun.experiment import Experiment
+from mlprun.parts.data import short_repr
 from mlprun.training.trainer import HistoryRecorder, Trainer, TrainingRun
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ _NOISE = 1e-6
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """What an engine made of an experiment in one precision."""
+
+    __repr__ = short_repr
 
     engine: str
     dtype: str

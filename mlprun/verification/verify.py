@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlprun import engines
 from mlprun.engines import device as devices
+from mlprun.parts.data import short_repr
 from mlprun.verification import gradcheck
 from mlprun.verification.agreement import STRAYED, TrajectoryPair, compare, largest, max_difference
 from mlprun.verification.references import ReferenceComparison, compare_with, open_reference
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Verification:
     """The results of verifying a config."""
+
+    __repr__ = short_repr
 
     name: str
     """Of the config."""

@@ -237,6 +237,10 @@ def test_columns_of_pandas_with_one_name_are_refused():
 def test_what_the_config_lacks_or_has_beside_data_is_refused():
     frame = pl.DataFrame(mixed())
     assert "dataset.target" in refused(ConfigError, frame)
+    for target in (5, [], [5]):
+        assert "dataset.target" in refused(ConfigError, (ARRAY, [1, 2, 3]), config(target=target))
+    assert mlprun.train(config(target=None), data=(np.eye(30), range(30))).config.dataset.target == "y"
+    shutil.rmtree("runs")
     assert "data has no column 'price'" in refused(ConfigError, frame, config(target="price")).replace(
         ":", ""
     )
