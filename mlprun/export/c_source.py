@@ -119,7 +119,7 @@ class _C(Source):
     def head(self) -> str:
         answers, columns = self.program.answers, self.program.columns
         cells = [
-            f"    {cell:12} {plain(column.name)}{KINDS.get(column.type, '')}"
+            f"    {cell:16} {plain(column.name)}{KINDS.get(column.type, '')}"
             + (f", {'NULL' if column.type == 'text' else 'NAN'} if it is missing" if column.imputed else "")
             for cell, column in zip(self.cells, columns, strict=True)
         ]
@@ -243,8 +243,8 @@ class _C(Source):
                 yield "}"
 
     def affine(self, layer: programs.Linear, suffix: str) -> str:
-        bias = "NULL" if layer.bias is None else self.array(f"B{suffix}", layer.bias)
-        return f"{self.array(f'W{suffix}', layer.weight)}, {bias}"
+        weight = self.array(f"W{suffix}", layer.weight)
+        return f"{weight}, {'NULL' if layer.bias is None else self.array(f'B{suffix}', layer.bias)}"
 
     def answer(self, outputs: int) -> list[str]:
         """Lines that make answers of outputs, and return."""

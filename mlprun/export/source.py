@@ -269,9 +269,10 @@ class Source:
         program, widths = self.program, self.program.widths
         steps = [describe(*one) for one in zip(program.layers, widths, widths[1:], strict=False)]
         steps += [program.output_activation.name] if program.output_activation.name != "identity" else []
-        sizes = [widths[0], *(len(one.weight) for one in program.layers if isinstance(one, programs.Linear))]
+        sizes = {0: widths[0]} | {number: after for _, number, _, after in self.numbered()}
+        shape = " -> ".join(map(str, sizes.values()))
         return [
-            f"{plain(program.name)}: a neural network, {' -> '.join(map(str, sizes))}, in {program.dtype}",
+            f"{plain(program.name)}: a neural network, {shape}, in {program.dtype}",
             "",
             f"Written by mlprun {__version__} from epoch {program.epoch} of the run; it needs {self.needs}.",
             *textwrap.wrap(f"Layers: {', '.join(steps)}.", WIDTH - 10),
@@ -300,15 +301,7 @@ def describe(layer: Layer, before: int, after: int) -> str:
     match layer:
         case programs.Linear(name, _, bias):
             return f"{name} {before} -> {after}{'' if bias is not None else ' without bias'}"
-        case programs.Embedding(weight):
-            return f"embedding of {len(weight)} symbols {before} -> {after}"
-        case programs.BatchNorm():
-            return "batch norm"
-        case programs.LayerNorm():
-            return "layer norm"
         case programs.Activation(functions):
             return " + ".join(function.name for function in functions)
-        case programs.Residual():
-            return "plus the input of the layer"
-        case programs.Recurrent():
-            return f"recurrent cell {before} -> {after}"
+    width = f" {before} -> {after}" if before != after else ""
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", type(layer).__name__).lower() + width
