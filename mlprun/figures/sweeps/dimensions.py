@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from mlprun.analysis.summary import ConfigurationSummary
 
+LARGEST = 708.0
+"""logarithm of the largest limit of an axis: that of the largest float is 709"""
 FEW = 12
 """values of a parameter that an axis names each, at most"""
 NAME = 22
@@ -93,7 +95,9 @@ class Dimension:
         room = 0.05 * (high - low) if self.is_number else 0.5
         limits = low - room, high + room
         if self.scale == "log":
-            limits = low * (low / high) ** 0.05, high * (high / low) ** 0.05
+            room = 0.05 * (math.log(high) - math.log(low))
+            first, last = math.log(low) - room, math.log(high) + room
+            limits = math.exp(max(first, -LARGEST)), math.exp(min(last, LARGEST))
         return Axis(label, self.scale, limits, ticks, tuple(self.labels))
 
 

@@ -36,6 +36,14 @@ def test_a_zero_among_decades_has_a_place_of_its_own() -> None:
     assert dimension("x", "x", [1, 2, 4], "linear").scale == "linear"
 
 
+def test_the_limits_of_an_axis_are_finite_for_values_of_any_size() -> None:
+    low, high = dimension("x", "x", [1e-307, 1e300], "log").axis().limits or (None, None)
+    assert low is not None
+    assert high is not None
+    assert 0 < low < 1e-307 < 1e300 < high < float("inf")
+    assert dimension("x", "x", [1, 10], "log").axis().limits == pytest.approx((10**-0.05, 10**1.05))
+
+
 def test_a_value_is_found_without_looking_at_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     one = dimension("x", "x", [[k] for k in range(300)], "choice")
