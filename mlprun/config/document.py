@@ -228,8 +228,20 @@ def _overridden(
         try:
             root = _apply(root, override, section=section, rank=rank)
         except ConfigError as error:
-            problems += (ReadProblem((rank, 0, 0), problem) for problem in error.problems)
+            found = error.problems
+            if is_cut := _is_cut(override):
+                what = "ends inside a bracket; quote the override in the shell, since it contains spaces"
+                found = (Position(Source(section + override, "", rank), 0, 0).report("", what),)
+            problems += (ReadProblem((rank, 0, 0), problem) for problem in found)
+            if is_cut:
+                break  # the next ones are the rest of its value
     return Document(root, name, folder, problems)
+
+
+def _is_cut(override: str) -> bool:
+    """Return True if the shell may have divided the list or mapping of an override at a space."""
+    value = override.partition("=")[2].strip()
+    return value.startswith(("[", "{")) and not value.endswith(("]", "}"))
 
 
 def _apply(root: Node, override: str, *, section: str, rank: int) -> Node:

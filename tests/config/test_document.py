@@ -180,6 +180,13 @@ def test_a_bad_override_is_one_line_that_names_it(write, override, line):
     assert refusal(write("m.yaml", "x: [1, 2]\ne: []\n"), override) == line
 
 
+def test_an_override_that_the_shell_divided_is_one_line_that_says_so(write):
+    words = ["a.x={scale:", "log,", "missing:", "median}"]
+    assert refusal(write("m.yaml", "x: 1\n"), *words) == (
+        "a.x={scale:: ends inside a bracket; quote the override in the shell, since it contains spaces"
+    )
+
+
 def test_all_bad_overrides_are_told(write):
     assert refusal(write("m.yaml", "x: 1\n"), "a", "x=2", "b=").count("\n") == 1
 
