@@ -92,16 +92,18 @@ def test_with_seeds_the_interval_is_over_means_of_folds(train, tmp_path):
 def test_folds_that_cannot_be_made_are_one_line(train, call, tmp_path):
     code, out, err = train("--folds", "90", "-q")
     assert (code, out) == (2, "")
-    assert err == (
-        "sweep: dataset.split.folds: 80 rows cannot be divided into 90 folds; expected at most 80\n"
-    )
+    assert err == "dataset.split.folds=90: 80 rows cannot be divided into 90 folds; expected at most 80\n"
     rows = "".join(f"{x},{x % 3},{'train' if x % 2 else 'test'}\n" for x in range(20))
     (tmp_path / "a.csv").write_text(f"x,y,part\n{rows}")
     config = "{dataset: {name: table, path: a.csv, target: y, split: {column: part}}}"
     (tmp_path / "a.yaml").write_text(config)
     code, _, err = call("train", tmp_path / "a.yaml", "--folds", "3", "-q")
+    message = "has no meaning beside column; remove one of them"
+    assert (code, err.splitlines()[0]) == (2, f"dataset.split.folds=3: {message}")
+    (tmp_path / "s.yaml").write_text("base: a.yaml\nfolds: 3\n")
+    code, _, err = call("sweep", "run", tmp_path / "s.yaml", "--dry-run", "-q")
     message = "cannot be combined with dataset.split.column, which divides the rows; remove one of them"
-    assert (code, err) == (2, f"sweep: folds: {message}\n")
+    assert (code, err.splitlines()[0]) == (2, f"{tmp_path / 's.yaml'}:2:8: folds: {message}")
 
 
 def test_a_table_shows_means_and_what_was_left_out(train):

@@ -293,7 +293,8 @@ def train_repeated(
     dry_run: bool,
 ) -> None:
     """Run a sweep over seeds, folds or both and show the mean of each metric; with `dry_run`, the plan."""
-    name = api.load_config(config, *overrides, allow_code=allow_code).name
+    split = [] if folds is None else [f"dataset.split.folds={folds}", "dataset.split.fold=1"]
+    name = api.load_config(config, *overrides, *split, allow_code=allow_code).name  # raises for a bad split
     unit = "seeds" if folds is None else "folds"
     sweep = {"name": f"{name[:_LONGEST]}-{unit}", "base": config, "seeds": seeds or 1, "folds": folds}
     if dry_run:
