@@ -46,6 +46,7 @@ from mlprun.parts.operations import (
     Scale,
     TargetEncode,
     TargetOperation,
+    date_text,
 )
 from mlprun.parts.part import CategoryTable, Options, PositiveFloat
 
@@ -299,8 +300,11 @@ class Preprocessing(Options):
             for traces, operation in zip(before, operations, strict=True):
                 for name, *fitted in operation.per_column():
                     source = traces[name].source
+                    is_day = traces[name].type == "date" and isinstance(operation, Impute)
                     part = f"{name.removeprefix(source).strip()}: " if name != source else ""
-                    steps[source].append(part + operation.summary(*fitted))
+                    steps[source].append(
+                        part + operation.summary(*(map(date_text, fitted) if is_day else fitted))
+                    )
             for column in columns:
                 own = (trace.names for trace in last.values() if trace.source == column.name)
                 made = tuple(name for names in own for name in names) if columns is self.inputs else ()

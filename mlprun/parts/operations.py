@@ -241,9 +241,7 @@ class DateParts(Operation):
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:
-        day = _EPOCH + math.floor(fitted[0])
-        is_date = 1 <= day <= date.max.toordinal()
-        return f"date parts, first {date.fromordinal(day) if is_date else f'day {fitted[0]:g}'}"
+        return f"date parts, first {date_text(fitted[0])}"
 
 
 INVERSES = {"log": "exp", "log1p": "expm1", "sqrt": "square"}
@@ -351,6 +349,12 @@ class ClassIds(Operation):
 def number_text(value: float | str) -> str:
     """A fitted number in four significant digits, or a text as it is."""
     return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def date_text(days: float) -> str:
+    """The date at some days since 1970-01-01, such as 2024-01-31."""
+    day = _EPOCH + math.floor(days)
+    return str(date.fromordinal(day)) if 1 <= day <= date.max.toordinal() else f"day {days:g}"
 
 
 InputOperation = Annotated[

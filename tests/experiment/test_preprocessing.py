@@ -325,3 +325,17 @@ def test_two_columns_of_one_name_are_refused():
     data = replace(numeric(np.eye(3)), input_names=("a", "b", "a"))
     with pytest.raises(DataError, match="two columns are called 'a'"):
         fit(data, np.arange(3), standardize=True)
+
+
+def test_a_summary_writes_what_replaces_a_missing_date_as_a_date():
+    day = (np.datetime64("2024-07-05") - np.datetime64("1970-01-01")).astype(int) + 0.5
+    impute = {"operation": "impute", "columns": ["a", "b"], "values": [day, day]}
+    columns = [{"name": "a", "type": "date"}, {"name": "b", "type": "number"}]
+    parts = {"operation": "date_parts", "columns": ["a"], "first": [day]}
+    operations = [impute, parts]
+    made = Preprocessing.from_json({"inputs": columns, "targets": [], "input_operations": operations})
+    steps = {name: steps for name, _, steps, _ in made.summaries()}
+    assert steps == {
+        "a": ("missing = 2024-07-05", "date parts, first 2024-07-05"),
+        "b": ("missing = 1.991e+04",),
+    }
