@@ -99,7 +99,8 @@ class Ensemble:
             value = part.compute(together)
             assert isinstance(value, float)
             single = np.nan if stats.mean is None else stats.mean
-            found[part.name] = Comparison(single, stats.interval, value, bootstrap(part, together))
+            interval = None if stats.interval is None else Interval(*np.clip(stats.interval, *part.bounds))
+            found[part.name] = Comparison(single, interval, value, bootstrap(part, together))
         return found
 
     def _metrics(self, predicted: Predictions) -> list[Metric]:
@@ -126,7 +127,7 @@ class Ensemble:
         table = prediction_table(together, names, data.warnings, data.kept)
         values = np.stack([output_columns(one, names)[1] for one in members])
         spread = values.std(axis=0, ddof=min(1, len(members) - 1)).tolist()
-        columns = tuple(f"std_{name}" for name in output_columns(together, names)[0])
+        columns = tuple(f"std_{name}" for name in table.columns[-values.shape[-1] :])
         rows = [[*row, *more] for row, more in zip(table.rows, spread, strict=True)]
         return replace(table, columns=(*table.columns, *columns), rows=rows)
 

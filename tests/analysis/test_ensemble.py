@@ -70,16 +70,29 @@ def test_eval_and_predict_take_a_sweep(
     )
     assert call("eval", moons.path, "--fail-under", "test_accuracy=1.01")[0] == 10
     table = tmp_path / "new.csv"
-    table.write_text("id,x1,x2,class\n007,0.10,0.2,a\nb,1,-1,b\n")
+    table.write_text("id,x1,x2,class,p(inner)\n007,0.10,0.2,a,0\nb,1,-1,b,0\n")
     lines = call("predict", moons.path, table, "--keep", "id,x1", "--digits", 3)[1].splitlines()
     assert lines[0] == "id,x1,class,p(outer),p(inner),std_p(outer),std_p(inner)"
     assert lines[1].startswith("007,0.10,")
     head = call("predict", moons.path, table, "--keep", "class")[1].splitlines()[0]
     assert head.startswith("class,class_predicted,p(outer)")
+    head = call("predict", moons.path, table, "--keep", "p(inner)")[1].splitlines()[0]
+    assert head == "p(inner),class,p(outer),p(inner)_predicted,std_p(outer),std_p(inner)_predicted"
     ensemble = moons.ensemble()
     each = np.stack([model.predict(model.read_rows(str(table))).probabilities for model in ensemble.models])
     cells = np.array([[float(cell) for cell in line.split(",")[3:]] for line in lines[1:]])
     np.testing.assert_allclose(cells, np.hstack([each.mean(axis=0), each.std(axis=0, ddof=1)]), rtol=6e-3)
+
+
+def test_intervals_of_single_trials_are_within_the_bounds_of_the_metric(tmp_path: Path) -> None:
+    dataset = {**MOONS["dataset"], "noise": 0.1, "split": {"train": 40, "dev": 10, "test": 10}}
+    sweep = swept(tmp_path, {**MOONS, "dataset": dataset, "training": {"epochs": 100}}, seeds=5)
+    values = np.array([trial.figures["test_accuracy"] for trial in sweep.trials], np.float64)
+    half = 2.776 * values.std(ddof=1) / np.sqrt(5)  # t of 4 degrees of freedom
+    interval = sweep.ensemble().evaluate()["test"]["accuracy"].single_interval
+    assert interval is not None
+    assert values.mean() + half > 1
+    assert interval == pytest.approx((values.mean() - half, 1), abs=1e-3)
 
 
 def test_numbers_are_averaged_in_the_users_units(tmp_path: Path) -> None:
