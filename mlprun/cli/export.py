@@ -46,7 +46,8 @@ def export_command(
     dates in days since 1970-01-01, some missing, and gives what mlprun predict
     gives. How to call it is in the first lines of source code, and in the metadata of
     ONNX and torch files, with config and metrics. There a missing cell is NaN or an
-    empty text, and what mlprun predict refuses is answered with NaN.
+    empty text. Of what mlprun predict refuses, a number is answered with NaN, and a
+    missing text as one that is unknown.
 
     Before it is written, it answers up to 1,000 dev rows and some with missing cells
     and new categories, and is compared with mlprun predict: differences may be up to

@@ -156,8 +156,8 @@ def in_order(program: Program, answers: list[Mapping[str, Any]]) -> Rows:
 def run_files(contents: Mapping[str, bytes], commands: Sequence[Sequence[str]], *, given: str = "") -> str:
     """Write files into a private folder, run commands there, and return what the last one prints.
 
-    The first word of a command is a program on the PATH, or a file. Raises NotCheckedError where it is
-    missing or takes too long, and CheckFailedError where it fails.
+    The first word of a command is one of the files, or a program on the PATH. Raises NotCheckedError where it
+    is missing, cannot be run or takes too long, and CheckFailedError where it fails.
     """
     printed = ""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR", "LANG")}
@@ -165,8 +165,9 @@ def run_files(contents: Mapping[str, bytes], commands: Sequence[Sequence[str]], 
         for name, content in contents.items():
             files.write_new(os.path.join(folder, name), content)
         for name, *arguments in commands:
-            path = shutil.which(name) or os.path.join(folder, name)
-            if files.kind(path) is None:
+            own = os.path.join(folder, name)
+            path = shutil.which(name) if files.kind(own) is None else own
+            if path is None:
                 raise NotCheckedError(f"{name} is not installed")
             try:
                 done = subprocess.run(
@@ -180,6 +181,8 @@ def run_files(contents: Mapping[str, bytes], commands: Sequence[Sequence[str]], 
                 )
             except subprocess.TimeoutExpired as error:
                 raise NotCheckedError(f"{name} takes longer than {SECONDS} s") from error
+            except OSError as error:
+                raise NotCheckedError(f"{name} cannot be run: {error.strerror}") from error
             if done.returncode:
                 lines = done.stderr.decode(errors="replace").strip().splitlines() or [
                     f"exit {done.returncode}"

@@ -87,6 +87,7 @@ def answers(program: Program, ops: Ops) -> list[Any]:
     inputs = ops.concatenate(list(_Features(program, ops).values()))
     if program.columns[0].type != "symbol":
         inputs = ops.cast(inputs, program.dtype)
+        inputs = inputs + (inputs - inputs)  # NaN where a number is infinite, which is refused elsewhere
     outputs = _activation(ops, program.output_activation, _network(program, ops, inputs))
     return _outcome(program, ops, outputs)
 

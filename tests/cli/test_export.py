@@ -14,6 +14,7 @@ import mlprun.api as mlprun
 from mlprun import cli, export
 from mlprun.errors import CheckFailedError, UsageError
 from mlprun.export import numpy_source
+from mlprun.export.check import NotCheckedError, run_files
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +234,21 @@ def test_a_program_that_takes_too_long_is_not_waited_for(
     monkeypatch.setattr(check, "SECONDS", 0.01)
     assert cli.main(["export", run.path, "--to", "numpy", "-o", str(tmp_path / "model.py")]) == 0
     assert "takes longer than 0.01 s" in capsys.readouterr().err
+
+
+def test_a_program_of_the_check_is_its_own_file_before_one_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "run").write_text("#!/bin/sh\necho another")
+    (tmp_path / "cc").write_text(
+        "#!/bin/sh\necho '#!/bin/sh' > run; echo echo own >> run; /bin/chmod 755 run"
+    )
+    (tmp_path / "text").write_text("no program")
+    for name in ("run", "cc", "text"):
+        (tmp_path / name).chmod(0o755)
+    assert run_files({}, [["cc"], ["run"]]) == "own\n"
+    with pytest.raises(NotCheckedError, match="text cannot be run: Exec format error"):
+        run_files({}, [["text"]])
+    with pytest.raises(NotCheckedError, match="node is not installed"):
+        run_files({}, [["node"]])

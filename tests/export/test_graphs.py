@@ -262,3 +262,19 @@ def test_the_calendar_of_graphs_is_pythons(trained: Callable[[str], mlprun.Run])
         "day of year": [one.timetuple().tm_yday - 1 for one in dates],
         "weekday": [one.weekday() for one in dates],
     }
+
+
+@pytest.mark.parametrize("cell", [np.inf, -np.inf, np.nan])
+def test_graphs_answer_a_number_that_predict_refuses_with_nan(
+    cell: float, trained: Callable[[str], mlprun.Run]
+) -> None:
+    import torch
+
+    from mlprun.export import torch_program
+
+    onnx_graph, program = onnx_module(), program_of(trained("activations").best)
+    rows = [[1.0, cell, 1.0], [1.0, 1e300, 1.0], [1.0, 1.0, 1.0]]
+    (found,) = torch_program.TorchProgram(program)(torch.tensor(rows).double())
+    assert found.isnan().flatten().tolist() == [True, True, False]
+    answers = onnx_graph.run(onnx_graph.generate(program), program, rows)
+    assert np.isnan(answers).flatten().tolist() == [True, True, False]

@@ -131,10 +131,10 @@ static double day_of_year(double days)
 /* The month of a date, from 0. */
 static double month(double days)
 {
-    static const int ends[] = {31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+    static const int ends[] = {31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
     double found = year(days), day = day_of_year(days);
     int leap = year_start(found + 1) - year_start(found) > 365, k = 0;
-    while (day >= ends[k] + (leap && k > 0))
+    while (k < 11 && day >= ends[k] + (leap && k > 0))
         k++;
     return k;
 }

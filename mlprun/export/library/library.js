@@ -51,8 +51,9 @@ function cell(row, column, mayBeMissing) {
 function number(row, column, mayBeMissing = false) {
   const value = cell(row, column, mayBeMissing);
   if (value === null) return NaN;
-  if (Number.isNaN(Number(value))) throw new Error(`column ${JSON.stringify(COLUMNS[column])} is not a number`);
-  return Number(value);
+  const x = typeof value === "string" && value.trim() === "" ? NaN : Number(value);
+  if (Number.isNaN(x)) throw new Error(`column ${JSON.stringify(COLUMNS[column])} is not a number`);
+  return x;
 }
 
 // A cell as text; null where it is missing.
@@ -61,11 +62,13 @@ function text(row, column, mayBeMissing = false) {
   return value === null ? null : String(value);
 }
 
-// A date in days since 1970-01-01, from a number of them, a Date, or text such as 2024-03-31.
+// A date in days since 1970-01-01, from a number of them, a Date, or text such as 2024-03-31 12:30 (in UTC).
 function days(row, column, mayBeMissing = false) {
   const value = cell(row, column, mayBeMissing);
   if (value === null || typeof value === "number") return value ?? NaN;
-  const time = new Date(value).getTime();
+  const text = value instanceof Date ? value.toISOString() : value;
+  const [, date, hours = "00:00", zone = "Z"] = /^(\d{4}-\d\d-\d\d)(?:[ T]([\d:.]+))?([Z+-].*)?$/.exec(text) ?? [];
+  const time = Date.parse(`${date}T${hours}${zone}`);
   if (Number.isNaN(time)) throw new Error(`column ${JSON.stringify(COLUMNS[column])} is not a date`);
   return time / 86400000;
 }
