@@ -1,4 +1,4 @@
-"""What is chosen on dev once a run is trained: the temperature of its logits and the threshold of class 1."""
+"""What is chosen on dev once a run is trained: the temperature of its logits and its threshold."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ CANDIDATES = 1000
 
 
 class Decision(Options):
-    """The temperature that logits are divided by and the threshold of class 1; None where not asked for.
+    """The temperature that logits are divided by and the threshold of class 1, or of labels.
 
-    `ece` is the expected calibration error on dev before and after the division.
+    They are None where not asked for. `ece` is the expected calibration error on dev before and after the
+    division.
     """
 
     temperature: PositiveFloat | None = None
@@ -125,8 +126,9 @@ def softmax(logits: Floats) -> Floats:
 
 
 def best_threshold(config: Config, predicted: Predictions) -> float | None:
-    """Return the threshold of class 1 that the config asks for, chosen on these rows; None without one.
+    """Return the threshold of class 1, or of labels, that the config asks for; None without one.
 
+    It is chosen on these rows, and the same for all labels.
     Compared are the thresholds between two neighbouring scores, or so many of them at equal distances in
     rank, and that of 0.5; of equally good ones the nearest to it is taken.
     """
@@ -134,7 +136,8 @@ def best_threshold(config: Config, predicted: Predictions) -> float | None:
     if chosen is None or isinstance(chosen, float):
         return None
     usual = predicted.threshold
-    scores = np.unique(np.asarray(predicted.outputs[:, -1], np.float64))
+    deciding = predicted.outputs if predicted.multilabel else predicted.outputs[:, -1]
+    scores = np.unique(np.asarray(deciding, np.float64))
     between = (scores[1:] + scores[:-1]) / 2
     if len(between) > CANDIDATES:
         between = between[np.linspace(0, len(between) - 1, CANDIDATES).round().astype(np.int64)]
@@ -149,7 +152,8 @@ def _value(chosen: Any, predicted: Predictions) -> float:
     """How good predictions are: the metric, or minus the mean cost."""
     if chosen.costs is not None:
         costs = np.asarray(chosen.costs)
-        return -float(predicted.mean(costs[predicted.targets, predicted.labels]))
+        truth = np.asarray(predicted.targets, np.int64)
+        return -float(np.mean(predicted.mean(costs[truth, predicted.labels])))
     metric: Metric = chosen.metric
     value = float(metric.compute_rows(predicted.with_weight()))
     return value if metric.mode == "max" else -value

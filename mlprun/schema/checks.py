@@ -463,11 +463,11 @@ def _loss_misreads(loss: Loss, output: Activation) -> str | None:
 
 @reads("dataset", "loss", "architecture", "threshold", "calibrate", data=True)
 def decisions_can_be_made(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """Require two classes for a threshold, probabilities for a temperature, and dev rows to choose on."""
+    """Require two classes or labels for a threshold, probabilities for a temperature, and dev rows."""
     chosen, output = config.threshold, _output(config)
     kind = info.target_kind
     if chosen is not None:
-        if len(info.classes or ()) != 2:
+        if len(info.classes or ()) != 2 and not info.multilabel:
             count = f"{len(info.classes)} classes" if info.classes else kind
             yield Problem(("threshold",), f"is for two classes, and these targets are {count}; remove it")
         elif output.output_kind == "numbers" and config.architecture.outputs != 1:
@@ -490,14 +490,16 @@ def decisions_can_be_made(config: Config, info: DatasetInfo) -> Iterator[Problem
 
 @reads("threshold", "dataset", data=True)
 def threshold_metric_fits(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """Require a metric of classes that depends on the threshold."""
+    """Require a metric of classes or labels that depends on the threshold."""
     metric = getattr(config.threshold, "metric", None)
-    if metric is None or info.classes is None:
+    if metric is None or (info.classes is None and not info.multilabel):
         return
+    is_of_labels = isinstance(metric, Metric) and (metric.of_labels or metric.target == "labels")
     fits = isinstance(metric, Metric) and metric.scalar and metric.target == "classes"
-    if not fits or metric.ranks or metric.needs_probabilities:
+    if not (is_of_labels if info.multilabel else fits) or metric.ranks or metric.needs_probabilities:
+        others = "label_accuracy or subset_accuracy" if info.multilabel else "accuracy or balanced_accuracy"
         what = f"{metric.name} does not depend on the threshold"
-        yield Problem(("threshold", "metric"), f"{what}; use f1, accuracy or balanced_accuracy")
+        yield Problem(("threshold", "metric"), f"{what}; use f1, {others}")
 
 
 @reads("metrics")

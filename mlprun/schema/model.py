@@ -299,8 +299,8 @@ class Config(Options):
     early_stopping: EarlyStopping | None = Field(None, description="early stopping (default: none)")
     threshold: Annotated[float | ThresholdChoice | None, BeforeValidator(_expand_threshold)] = Field(
         None,
-        description="what the probability of class 1 must exceed: a number, or chosen on dev when training "
-        "ends, by a metric or costs (default: 0.5)",
+        description="what the probability of class 1, or of a label, must exceed: a number, or chosen on dev "
+        "when training ends, by a metric or costs (default: 0.5)",
     )
     calibrate: Literal["temperature"] | None = Field(
         None,

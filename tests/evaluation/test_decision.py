@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +24,8 @@ from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 CONFIG: dict[str, Any] = {
     "name": "run",
     "dataset": {"name": "moons", "noise": 0.4, "split": {"train": 60, "dev": 200, "test": 100}},
@@ -86,6 +89,57 @@ def test_a_threshold_is_the_best_on_the_rows(columns: int) -> None:
     assert cheapest is not None
     cost = {one: costs[targets, (scores > one).astype(int)].sum() for one in [*scores, cheapest]}
     assert cost[cheapest] == min(cost.values())
+
+
+def test_a_threshold_of_labels_is_the_best_of_all_on_the_rows() -> None:
+    draw = np.random.default_rng(1)
+    scores = draw.random((60, 3))
+    targets = (draw.random((60, 3)) < scores**2).astype(np.float64)
+    predicted = Predictions(scores, targets, None, probabilistic=True, multilabel=True)
+    values = np.unique(scores)
+    between = (values[1:] + values[:-1]) / 2
+    chosen = best_threshold(Asked(metric={"name": "f1"}), predicted)  # type: ignore[arg-type]
+    best = max(f1_score(targets, scores > one, average="macro") for one in between)
+    assert f1_score(targets, scores > chosen, average="macro") == pytest.approx(best)
+    costs = np.array([[0, 1], [5, 0]])
+    cheapest = best_threshold(Asked(costs=((0.0, 1.0), (5.0, 0.0))), predicted)  # type: ignore[arg-type]
+    cost = {one: costs[targets.astype(int), (scores > one).astype(int)].sum() for one in [*between, cheapest]}
+    assert cheapest is not None
+    assert cost[cheapest] == min(cost.values())
+
+
+def dishes(**sections: Any) -> dict[str, Any]:
+    """The example of labels, trained for a moment."""
+    target = ["vegan", "sweet", "hot", "balanced"]
+    dataset = {"name": "table", "path": str(CONFIGS / "data/dishes.csv"), "target": target}
+    return {**CONFIG, "dataset": dataset, "loss": "bce", "metrics": ["f1"], **sections}
+
+
+def test_labels_are_predicted_above_the_threshold(
+    tmp_path: Path, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    run = mlprun.train(dishes(threshold={"metric": "f1"}), out=str(tmp_path))
+    assert run.best.decision is not None
+    threshold = run.best.decision.threshold
+    assert threshold is not None
+    assert threshold != 0.5
+    rows = run.best.experiment.rows("test", epoch=0)
+    outputs = run.best.outputs(rows.inputs)
+    found = run.best.evaluate()["test"]["f1"]
+    assert found == pytest.approx(f1_score(rows.truth, outputs > threshold, average="macro"))
+    assert f"threshold: {threshold:.4g}, chosen on dev" in call("show", run.path)[1]
+    table = csv.reader(io.StringIO(call("predict", run.path, CONFIGS / "data/dishes.csv")[1]))
+    cells = np.array(list(table)[1:], np.float64)
+    np.testing.assert_array_equal(cells[:, :4], cells[:, 4:] > threshold)
+    code, _, err = call("export", run.path, "--to", "numpy", "--out", tmp_path / "model.py")
+    assert code == 0, err  # once its answers are those of predict
+    fixed = mlprun.train(dishes(threshold=0.3), out=str(tmp_path))
+    rows = fixed.best.experiment.rows("dev", epoch=0)
+    expected = f1_score(rows.truth, fixed.best.outputs(rows.inputs) > 0.3, average="macro")
+    assert fixed.history["dev_f1"][fixed.best.epoch - 1] == pytest.approx(expected)
+    for metric, message in (("accuracy", "accuracy does not depend"), ("roc_auc", "use f1, label_accuracy")):
+        with pytest.raises(ConfigError, match=message):
+            mlprun.load_config(dishes(threshold={"metric": metric}))
 
 
 def test_of_equally_good_thresholds_the_usual_one_is_taken() -> None:
