@@ -114,6 +114,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{ending}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error of other libraries, or its type without one."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def shell_path(path: str | os.PathLike[str]) -> str:
     """Return a path as it can be pasted into a shell: one word, and never an option."""
     text = os.fspath(path)

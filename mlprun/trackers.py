@@ -20,9 +20,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from mlprun import figures, files
+from mlprun.config.tree import leaves
 from mlprun.errors import MlprunError
 from mlprun.isolation import isolate_command
-from mlprun.parts.trackers import Result, TrackedRun, trackers
+from mlprun.parts.trackers import Result, Scalar, TrackedRun, trackers
 from mlprun.storage import canonical, history, runs
 from mlprun.sweeps.extract import configs_of
 from mlprun.sweeps.folder import SweepFolder, is_sweep
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.figures import Figure
     from mlprun.parts.part import Registry
-    from mlprun.parts.trackers import Row, Scalar, TrackerPart
+    from mlprun.parts.trackers import Row, TrackerPart
+    from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.sweeps.schema import Trial
 
@@ -54,11 +55,15 @@ def send(path: str, name: str, *, allow_code: bool = False) -> None:
 
     Raises UsageError and FileError as `tracking.send` does, and CheckpointError.
     """
+    parts = _config_of(path, allow_code=allow_code).trackers
+    tracking.send(path, name, parts, allow_code=allow_code)
+
+
+def _config_of(path: str, *, allow_code: bool) -> Config:
+    """Return the config of a run, or the base of a sweep."""
     if is_sweep(path):
-        config = configs_of(SweepFolder(path), allow_code=allow_code).base
-    else:
-        config, _ = metadata.trained_config(runs.open_run(path), allow_code=allow_code)
-    tracking.send(path, name, config.trackers, allow_code=allow_code)
+        return configs_of(SweepFolder(path), allow_code=allow_code).base
+    return metadata.trained_config(runs.open_run(path), allow_code=allow_code)[0]
 
 
 def main() -> int:
@@ -92,20 +97,13 @@ def _send(order: Mapping[str, Any], ended: threading.Event) -> None:
     path, allow_code, options = order["path"], order["allow_code"], order["tracker"]
     if is_sweep(path):
         ended.wait()
-        sweep = SweepFolder(path)
-        if allow_code:
-            configs_of(sweep, allow_code=True)  # which registers trackers of user code
-        with State(path, options) as state:
-            _send_sweep(sweep, _tracker(options), state)
-    else:
-        folder = runs.open_run(path)
-        run = tracked_run(folder, allow_code=allow_code)  # as this does
-        with State(path, options) as state:
-            _send_run(folder, run, _tracker(options), state, ended, allow_code=allow_code)
-
-
-def _tracker(options: Mapping[str, Any]) -> TrackerPart:
-    return trackers[options["name"]].model_validate(options)
+    config = _config_of(path, allow_code=allow_code)  # registers trackers of user code
+    tracker = trackers[options["name"]].model_validate(options)
+    with State(path, options) as state:
+        if is_sweep(path):
+            _send_sweep(SweepFolder(path), tracker, state)
+        else:
+            _send_run(runs.open_run(path), config, tracker, state, ended, allow_code=allow_code)
 
 
 class State(files.AppendFile):
@@ -145,22 +143,17 @@ class State(files.AppendFile):
 # ---- runs
 
 
-def tracked_run(folder: RunFolder, *, allow_code: bool) -> TrackedRun:
-    """Return what a tracker is told of a run when it begins."""
-    config, _ = metadata.trained_config(folder, allow_code=allow_code)
-    params = flatten(metadata.stored_config(config, folder.path))
-    return TrackedRun(folder.name, config.name, os.path.abspath(folder.path), params)
-
-
 def _send_run(
     folder: RunFolder,
-    run: TrackedRun,
+    config: Config,
     tracker: TrackerPart,
     state: State,
     ended: threading.Event,
     *,
     allow_code: bool,
 ) -> None:
+    params = flatten(metadata.stored_config(config, folder.path))
+    run = TrackedRun(folder.name, config.name, os.path.abspath(folder.path), params)
     session = tracker.open(run, state.id)
     state.start(session.id)
     is_over = False
@@ -214,17 +207,11 @@ def _final_metrics(ended: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 def _draw(registry: Registry[Any], data: Any, folder: str) -> Iterator[str]:
     """Draw the default figures that apply into a folder, and yield their paths."""
-    for part in registry:
-        if part.is_default and "png" in part.formats:
-            figure: Figure = part(name=part.names()[0])
-            try:
-                chart = None if figure.unsupported_reason(data) is not None else figure.compute(data)
-            except MlprunError:  # the data is gone
-                continue
-            if chart is not None:
-                path = os.path.join(folder, f"{figure.name}.png")
-                files.write_new(path, figures.encode(chart, "png"))
-                yield path
+    kinds = [part.names()[0] for part in registry if part.is_default and "png" in part.formats]
+    for kind, chart in figures.charts_of(registry, data, kinds):
+        path = os.path.join(folder, f"{kind}.png")
+        files.write_new(path, figures.encode(chart, "png"))
+        yield path
 
 
 # ---- sweeps
@@ -239,7 +226,7 @@ def _send_sweep(folder: SweepFolder, tracker: TrackerPart, state: State) -> None
     path, base = os.path.abspath(folder.path), flatten(description.base)
     options = {key: value for key, value in description.definition.items() if key != "base"}
     sweep = TrackedRun(
-        folder.name, description.name, path, {**base, **flatten(options, "sweep.")}, group=folder.name
+        folder.name, description.name, path, {**base, **flatten({"sweep": options})}, group=folder.name
     )
     session = tracker.open(sweep, state.id)
     state.start(session.id)
@@ -274,13 +261,10 @@ def _trial_metrics(trial: Trial) -> dict[str, float]:
 # ---- parameters
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+def flatten(config: Mapping[str, Any]) -> dict[str, Scalar]:
     """Return a config by dotted path, lists and null as JSON, without its trackers."""
-    flat: dict[str, Scalar] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif prefix or key not in ("trackers", "format"):
-            is_scalar = isinstance(value, bool | int | float | str)
-            flat[f"{prefix}{key}"] = value if is_scalar else json.dumps(value, ensure_ascii=False)
-    return flat
+    logged = {key: value for key, value in config.items() if key not in ("trackers", "format")}
+    return {
+        path: value if isinstance(value, Scalar) else json.dumps(value, ensure_ascii=False)
+        for path, value in leaves(logged)
+    }

@@ -9,9 +9,12 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from mlprun.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 Path = tuple[str | int, ...]
 
@@ -66,6 +69,16 @@ def describe_value(value: Any) -> str:
 def dotted(path: Path) -> str:
     """Return `optimizer.lr` for ("optimizer", "lr")."""
     return ".".join(truncate(str(part), 80) for part in path)
+
+
+def leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings with their dotted paths; an empty mapping is a value."""
+    for key, inner in value.items():
+        here = f"{path}.{key}" if path else key
+        if isinstance(inner, dict) and inner:
+            yield from leaves(inner, here)
+        else:
+            yield here, inner
 
 
 def excerpt(line: str, column: int) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlprun.figures.chart import Axis, Bars, Chart, Line, Panel, Points
     from mlprun.figures.curves import OVERLAYS, agreement, overlay, rate_range_chart
     from mlprun.figures.explanation import dependence_chart, importance_chart
-    from mlprun.figures.figure import Figure, RunFigure, SweepFigure
+    from mlprun.figures.figure import Figure, RunFigure, SweepFigure, charts_of
     from mlprun.figures.parts import activation_grid, dataset_chart
     from mlprun.figures.registry import FORMATS, compute, format_of, make, run_figures
     from mlprun.figures.render import draw, encode, save
@@ -37,7 +37,7 @@ _MODULES = {
     "chart": ("Axis", "Bars", "Chart", "Line", "Panel", "Points"),
     "curves": ("OVERLAYS", "agreement", "overlay", "rate_range_chart"),
     "explanation": ("dependence_chart", "importance_chart"),
-    "figure": ("Figure", "RunFigure", "SweepFigure"),
+    "figure": ("Figure", "RunFigure", "SweepFigure", "charts_of"),
     "parts": ("activation_grid", "dataset_chart"),
     "registry": ("FORMATS", "compute", "format_of", "make", "run_figures"),
     "render": ("draw", "encode", "save"),

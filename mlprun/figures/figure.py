@@ -6,15 +6,16 @@ under `extend:` is drawn beside ours.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from mlprun.errors import UsageError
+from mlprun.errors import DataError, UsageError
 from mlprun.parts.part import Part, Registry, suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mlprun.figures.chart import Chart
     from mlprun.figures.run_data import RunData
@@ -80,6 +81,16 @@ class NetworkFigure(RunFigure):
 
 class SweepFigure(Figure):
     """Base of the figures of a sweep, whose data is a `SweepData`."""
+
+
+def charts_of(registry: Registry[Any], data: Any, kinds: Iterable[str]) -> Iterator[tuple[str, Chart]]:
+    """Yield the charts of these kinds that apply to a run or sweep by name, none where their data is gone."""
+    for kind in kinds:
+        if kind in registry:
+            figure = make(registry, kind, {})
+            with suppress(DataError):
+                if figure.unsupported_reason(data) is None:
+                    yield kind, figure.compute(data)
 
 
 run_figures: Registry[RunFigure] = Registry("plot", "plots")

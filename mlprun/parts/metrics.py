@@ -559,8 +559,14 @@ def rank(scores: Scores, positive: Truth, weights: Floats | None = None) -> Rank
     return Ranking(np.append(0, right), np.append(0, wrong))
 
 
+class _OfRanking(Metric):
+    bounds = (0.0, 1.0)
+    of_labels = True
+    ranks = True
+
+
 @metrics.register
-class RocAuc(Metric):
+class RocAuc(_OfRanking):
     """Probability that a row of the class is ranked above a row of another class; ties count half.
 
     With more than two classes the mean over classes, each against the rest; of labels the mean over those
@@ -568,9 +574,6 @@ class RocAuc(Metric):
     Source: Hanley and McNeil (1982), doi.org/10.1148/radiology.143.1.7063747
     """
 
-    bounds = (0.0, 1.0)
-    of_labels = True
-    ranks = True
     name: Literal["roc_auc"] = "roc_auc"
 
     def compute_rows(self, predictions: Predictions) -> float:
@@ -578,7 +581,7 @@ class RocAuc(Metric):
 
 
 @metrics.register
-class AveragePrecision(Metric):
+class AveragePrecision(_OfRanking):
     """Mean precision over the rows of the class, each at the threshold that just includes it.
 
     With more than two classes, and of labels, the mean over those that have rows, each against the rest; nan
@@ -586,9 +589,6 @@ class AveragePrecision(Metric):
     Source: Manning, Raghavan and Schuetze (2008), nlp.stanford.edu/IR-book, chapter 8
     """
 
-    bounds = (0.0, 1.0)
-    of_labels = True
-    ranks = True
     name: Literal["average_precision"] = "average_precision"
 
     def compute_rows(self, predictions: Predictions) -> float:

@@ -16,21 +16,19 @@ or waits for does not reach the training. A file that `extend` names may registe
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from mlprun import extras, files
 from mlprun.parts.part import ConfigPath, Part, Registry
 
-T = TypeVar("T")
 Scalar = bool | int | float | str
 Row = Mapping[str, float]
 """the metrics of a logged epoch by column of history.csv, `epoch` among them"""
@@ -220,8 +218,8 @@ class _MlflowRun(TrackerSession):
         opened = self._client.create_run(self._experiment_id(experiment), run_name=run.name, tags=tags)
         self.id = opened.info.run_id
         params = [Param(key, str(value)[: self.LENGTH]) for key, value in run.params.items()]
-        for piece in _batches(params, self.PARAMS):
-            self._client.log_batch(self.id, params=piece)
+        for start in range(0, len(params), self.PARAMS):
+            self._client.log_batch(self.id, params=params[start : start + self.PARAMS])
 
     def _reopened(self, known: str) -> bool:
         try:
@@ -246,9 +244,9 @@ class _MlflowRun(TrackerSession):
 
     def _log(self, metrics: Iterable[tuple[float, tuple[str, float]]]) -> None:
         now = int(time.time() * 1000)
-        made = (self._metric(name, value, now, int(epoch)) for epoch, (name, value) in metrics)
-        for piece in _batches(made, self.METRICS):
-            self._client.log_batch(self.id, metrics=piece)
+        made = [self._metric(name, value, now, int(epoch)) for epoch, (name, value) in metrics]
+        for start in range(0, len(made), self.METRICS):
+            self._client.log_batch(self.id, metrics=made[start : start + self.METRICS])
 
     def finish(self, result: Result) -> None:
         self._log((result.epoch, pair) for pair in result.metrics.items())
@@ -352,9 +350,3 @@ def _metrics(row: Row) -> Iterable[tuple[str, float]]:
 
 def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
-
-
-def _batches(items: Iterable[T], size: int) -> Iterable[list[T]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch

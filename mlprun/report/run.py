@@ -13,6 +13,7 @@ import numpy as np
 from mlprun import figures, schema
 from mlprun.analysis.diagnosis import Diagnosis, diagnose
 from mlprun.config import document
+from mlprun.config.tree import leaves
 from mlprun.errors import DataError, MlprunError, command_line, shell_path
 from mlprun.evaluation import split_rows, target_metrics
 from mlprun.evaluation.baselines import boosting
@@ -388,19 +389,14 @@ def own_settings(source: RunSource) -> dict[str, str]:
     return dict(needed(stored, ()))
 
 
-def _leaves(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    for name, one in value.items():
-        here = (*path, name)
-        yield from _leaves(one, here) if isinstance(one, dict) else [(".".join(here), inline(one))]
-
-
 def _config(source: RunSource) -> Section | None:
     own = own_settings(source)
     rows = [(path, element("code", value)) for path, value in own.items()]
-    lines = [
-        join(element("mark", f"{path}: {value}") if path in own else f"{path}: {value}", "\n")
-        for path, value in _leaves(schema.dump(source.data.config, source.folder.path))
-    ]
+    texts = {
+        path: f"{path}: {inline(value)}"
+        for path, value in leaves(schema.dump(source.data.config, source.folder.path))
+    }
+    lines = [join(element("mark", text) if path in own else text, "\n") for path, text in texts.items()]
     every = element("pre", element("code", lines), tabindex=0)
     full = element("details", element("summary", "Full config (non-default values in bold)"), every)
     return section("Config", table(["setting", "value"], rows, caption="Non-default values"), full)

@@ -6,16 +6,15 @@ and colour bars are text of the page above them.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.errors import DataError
 from mlprun.figures import style
 from mlprun.figures.chart import Axis, Band, HeatMap, Line, Points, Polygons, Segments, Text
+from mlprun.figures.figure import charts_of
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import Scale, Tick, colors_at, png_uri, scale_of, ticks_of
 from mlprun.report.svg_marks import COLORS, Drawing, look, markers, short, text_width
@@ -71,14 +70,7 @@ def figure(chart: Chart, *, of: str = "") -> Markup:
 
 def figures_of(registry: Registry[Any], data: Any, kinds: Sequence[str]) -> list[Markup]:
     """The figures of these kinds that apply to a run or sweep; none where their data is gone."""
-    found = []
-    for kind in kinds:
-        if kind in registry:
-            made = registry[kind].model_validate({"name": kind})
-            with contextlib.suppress(DataError):
-                if made.unsupported_reason(data) is None:
-                    found.append(figure(made.compute(data), of=data.name))
-    return found
+    return [figure(chart, of=data.name) for _, chart in charts_of(registry, data, kinds)]
 
 
 def _size(chart: Chart, index: int) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import exceptions
 
-from mlprun.errors import DeviceError, MlprunError, OutOfMemoryError, UsageError
+from mlprun.errors import DeviceError, MlprunError, OutOfMemoryError, UsageError, first_line
 from mlprun.storage import provenance
 from mlprun.sweeps.executors import cores
 from mlprun.sweeps.trials import BatchResult, differing_versions, run_turn
@@ -144,7 +144,7 @@ def _translated_errors() -> Iterator[None]:
     except MlprunError:
         raise
     except Exception as error:
-        what = f"the cluster was lost: {type(error).__name__}: {_line(error)}"
+        what = f"the cluster was lost: {type(error).__name__}: {first_line(error)}"
         raise DeviceError("--on ray", what, _GOES_ON) from error
 
 
@@ -156,15 +156,11 @@ def _translate(error: Exception) -> Exception:
     if isinstance(error, exceptions.RayTaskError):
         cause: object = error.cause
         if isinstance(cause, ImportError):
-            what = f"a worker cannot load mlprun: {_line(cause)}"
+            what = f"a worker cannot load mlprun: {first_line(cause)}"
             return DeviceError("--on ray", what, "install mlprun on every machine of the cluster")
     elif isinstance(error, exceptions.RayError):
-        return DeviceError("--on ray", f"a task was lost for good: {_line(error)}", _GOES_ON)
+        return DeviceError("--on ray", f"a task was lost for good: {first_line(error)}", _GOES_ON)
     return error
-
-
-def _line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _connect(address: str | None) -> None:
@@ -187,7 +183,7 @@ def _connect(address: str | None) -> None:
                 **local,
             )
     except (ConnectionError, RuntimeError, ValueError, exceptions.RayError) as error:
-        what = f"no Ray cluster at {address or 'this machine'}: {_line(error)}"
+        what = f"no Ray cluster at {address or 'this machine'}: {first_line(error)}"
         raise DeviceError("--on ray", what, "see `ray status`") from error
     finally:
         if threading.current_thread() is threading.main_thread():

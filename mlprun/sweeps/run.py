@@ -114,42 +114,36 @@ def run(
         if found is not None and outlook.is_over:
             resume.extend(plan, found, on_message=reporter.say)
             reporter.begin(found.path, plan, plan.done)
-            if study is not None:
-                with found.results() as results:
+            with found.results() as results:
+                if study is not None:
                     _show(study, results, found.path, reporter)
-            if fail_fast:
-                with found.results() as results:
-                    failure = _first_failure(results, found.path)
-                if failure is not None:
+                if fail_fast and (failure := _first_failure(results, found.path)):
                     raise failure
             return SweepResult(found, found.status(), plan)
         for message in outlook.messages:
             reporter.say(message)
         _prepare(plan, reporter)
-        if plan.base.trackers:
-            tracking.check(plan.base.trackers)
+        for tracker in plan.base.trackers:
+            tracker.check()
         with StopFlag() as stop:
             workers = None if remote is None else stack.enter_context(closing(remote()))
             if found is None:
                 found = _create_folder(configs, plan, out, stack)
             else:
                 resume.extend(plan, found, outlook.differences, reporter.say)
-            with found.writer() as writer:
+            with found.writer() as writer, ExitStack() as ending:
                 session = Session(plan, found, writer, reporter, stop)
                 session.store.retry_failed = retry_failed
                 if fail_fast:
                     session.failure, session.fail_fast = _first_failure(writer.results, found.path), True
                 session.router = ExecutorRouter(plan, session.is_stopped, workers, processes=processes)
                 session.study = study
-                if not plan.base.trackers:
-                    return session.run()
-                track = partial(tracking.Tracking, plan.base.trackers, say=reporter.say, stop=stop)
-                trackers = track(allow_code=allow_code)
-                trackers.start(found.path)
-                try:
-                    return session.run()
-                finally:
-                    trackers.finish()
+                if plan.base.trackers:
+                    track = partial(tracking.Tracking, plan.base.trackers, say=reporter.say, stop=stop)
+                    trackers = track(allow_code=allow_code)
+                    trackers.start(found.path)
+                    ending.callback(trackers.finish)
+                return session.run()
 
 
 def remote_workers(on: str, address: str | None) -> Callable[[], Workers] | None:

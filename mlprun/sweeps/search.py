@@ -24,7 +24,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import extras, randomness
-from mlprun.errors import UsageError
+from mlprun.errors import UsageError, first_line
 from mlprun.storage import canonical
 from mlprun.sweeps import space
 from mlprun.sweeps.objective import objective, score
@@ -173,7 +173,7 @@ class Study:
             self._storage = optuna.storages.get_storage(storage)
         except Exception as error:
             remedy = "expected the URL of a database, such as sqlite:///optuna.db"
-            raise UsageError("--storage", f"cannot be used: {_line(error)}", remedy) from error
+            raise UsageError("--storage", f"cannot be used: {first_line(error)}", remedy) from error
 
     def update(self, results: Results, path: str) -> str | None:
         """Add the configurations that the study of the sweep at `path` lacks; return an error, or None.
@@ -183,7 +183,7 @@ class Study:
         try:
             self._add(results, self._open(results.description, os.path.abspath(path)))
         except Exception as error:  # noqa: BLE001 -- of the database's driver
-            return f"warning: --storage: {_line(error)}; the same command adds what is missing"
+            return f"warning: --storage: {first_line(error)}; the same command adds what is missing"
         return None
 
     def _open(self, description: Description, folder: str) -> Any:
@@ -232,10 +232,6 @@ class Study:
         return CategoricalDistribution(
             [_label(draw.choice[index]) for index in sorted(set(space.first_indices(draw.choice)))]
         )
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _label(value: Any) -> Any:

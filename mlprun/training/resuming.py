@@ -17,7 +17,7 @@ from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.interrupts import StopFlag
 from mlprun.storage import history, provenance
 from mlprun.storage.runs import LastCheckpoint, RunFolder, Status
-from mlprun.training import metadata, tracking
+from mlprun.training import metadata
 from mlprun.training.recorder import TrainState, best_from, snapshot_epochs, state_from
 from mlprun.training.run import TrainContext, TrainResult, constants_of, train
 from mlprun.training.trainer import emit
@@ -70,8 +70,8 @@ def resume(
         reason = None if saved is None else context.engine.validate_state(experiment, saved.state)
         if reason is not None and last is not None:
             raise CheckpointError(last.path, f"holds what no run writes: {reason}", _RESTORE)
-        if config.trackers:
-            tracking.check(config.trackers)
+        for tracker in config.trackers:
+            tracker.check()
         context.engine.warm_up(experiment, message)
         with StopFlag() as stop:
             _restore_last(folder, last)  # until here nothing has been written

@@ -107,8 +107,8 @@ def start(
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
     experiment.check_size()
-    if config.trackers:
-        tracking.check(config.trackers)
+    for tracker in config.trackers:
+        tracker.check()
     engine.initial_state(experiment)  # fails before a folder exists, as for a weights file of other shapes
     engine.warm_up(experiment, lambda message: emit(callbacks, "on_message", message))
     code, memory = code_of(config), memory_of(config)

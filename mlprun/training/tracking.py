@@ -165,12 +165,6 @@ class Tracking(Callback):
         self.finish(wait=run.stop_reason != "interrupted")
 
 
-def check(parts: Sequence[TrackerPart]) -> None:
-    """Raise UsageError for a tracker whose library is not installed."""
-    for part in parts:
-        part.check()
-
-
 def send(path: str, name: str, parts: Sequence[TrackerPart] = (), *, allow_code: bool = False) -> None:
     """Send a run or a sweep to the tracker of that name, with the options that it has among `parts`, if any.
 

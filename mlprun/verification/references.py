@@ -7,11 +7,12 @@ import math
 import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlprun import files, schema
+from mlprun.config.tree import leaves
 from mlprun.errors import DataError, UsageError
 from mlprun.storage import history, runs
 from mlprun.training.metadata import trained_config
@@ -139,19 +140,10 @@ def _notes(reference: Reference, config: Config) -> Iterator[str]:
     if reference.config is None:
         return
     documents = [schema.dump(one, ".") for one in (config, reference.config)]
-    here, there = (dict(_flat({name: one[name] for name in _SECTIONS}, "")) for one in documents)
+    here, there = (dict(leaves({name: one[name] for name in _SECTIONS})) for one in documents)
     keys = [key for key in {**here, **there} if key not in _IGNORED and here.get(key) != there.get(key)]
     if keys:
         yield f"the configs differ in {', '.join(keys)}"
-
-
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The values of a nested mapping by their dotted keys."""
-    if not isinstance(value, dict):
-        yield prefix, value
-        return
-    for key, inner in value.items():
-        yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
 
 
 def open_reference(path: str, *, epochs: int, allow_code: bool = False) -> Reference:
