@@ -133,7 +133,7 @@ def best_threshold(config: Config, predicted: Predictions) -> float | None:
     rank, and that of 0.5; of equally good ones the nearest to it is taken.
     """
     chosen = config.threshold
-    if chosen is None or isinstance(chosen, float):
+    if chosen is None or isinstance(chosen, float) or chosen.class_costs:
         return None
     usual = predicted.threshold
     deciding = predicted.outputs if predicted.multilabel else predicted.outputs[:, -1]

@@ -369,7 +369,15 @@ class Experiment:
         probabilistic, multilabel = output_kind != "numbers", self.preprocessing.multilabel
         threshold = self.decision_threshold
         return Predictions(
-            outputs, truth, self.classes, probabilistic, threshold, loss.levels, weights, multilabel
+            outputs,
+            truth,
+            self.classes,
+            probabilistic,
+            threshold,
+            loss.levels,
+            weights,
+            multilabel,
+            config.class_costs,
         )
 
 

@@ -459,6 +459,9 @@ def _answers(model: TrainedModel) -> Answers:
     assert width is not None
     none = np.zeros((0, width))
     predictions = model.alone.predictions(none, np.zeros(0, np.int64))
+    if predictions.costs is not None:
+        what = "predicts the class of the smallest expected cost (threshold.costs), which no format computes"
+        raise UsageError(model.where, what, "train without threshold, and weigh the probabilities yourself")
     classes = predictions.classes or ()
     kind: Literal["classes", "labels", "numbers"] = "classes" if classes else "numbers"
     if predictions.multilabel and predictions.probabilistic:

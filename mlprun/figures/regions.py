@@ -113,10 +113,12 @@ def surfaces(
     ends = limits_of(rows)
     inputs = plane.grid(ends, GRID).astype(data.experiment.dtype)
     predicted = [data.predict(epoch, inputs) for epoch in epochs]
-    outputs = [np.asarray(one.points, np.float64).reshape(GRID, GRID, -1) for one in predicted]
+    values = [one.points if classes is None else one.scores for one in predicted]
+    outputs = [np.asarray(one, np.float64).reshape(GRID, GRID, -1) for one in values]
     extent, colors = (*ends[0], *ends[1]), None
     if classes is not None and outputs[0].shape[2] > 1:
-        marks = [class_regions(one, predicted[0].probabilistic, extent) for one in outputs]
+        is_probable = predicted[0].probabilistic and predicted[0].costs is None
+        marks = [class_regions(one, is_probable, extent) for one in outputs]
     else:
         numbers, threshold = [one[:, :, 0] for one in outputs], predicted[0].threshold
         known = [*numbers, *(one.truth for one in rows if classes is None)]
@@ -189,7 +191,7 @@ def _surface(values: Array, colors: ColorScale, threshold: float | None, extent:
 
 
 def class_regions(outputs: Array, is_probable: bool, extent: Extent) -> list[Mark]:  # noqa: FBT001
-    """The class with the largest output [R, C, K] at each point, in shades of how probable, with outlines."""
+    """The class with the largest score [R, C, K] at each point, in shades of how probable, with outlines."""
     count, chosen = outputs.shape[2], outputs.argmax(axis=2)
     certainty = (outputs.max(axis=2) - 1 / count) / (1 - 1 / count) if is_probable else np.ones(chosen.shape)
     shade = np.clip(np.rint(certainty * (SHADES - 1)), 0, SHADES - 1)

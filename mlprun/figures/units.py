@@ -79,7 +79,7 @@ class UnitMaps(PlaneFigure, NetworkFigure):
         layers = hidden_outputs(data, model, inputs)
         known = hidden_outputs(data, model, data.rows("train").inputs)
         dead = {name: dead_units(one) for name, one in known.items()}
-        outputs = np.asarray(data.predict(epoch, inputs).outputs, np.float64)
+        outputs = np.asarray(data.predict(epoch, inputs).scores, np.float64)
         lines = boundaries(outputs.reshape(GRID, GRID, -1), data, extent) if data.classes else []
         x, y = (Axis(limits=side, is_hidden=True) for side in ends)
         aspect: Any = "equal" if plane.has_equal_units else "auto"

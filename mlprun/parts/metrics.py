@@ -43,7 +43,8 @@ class Predictions:
     where it is not 0.5. With `levels` outputs are quantiles of these levels, in rising order, of targets
     [N, 1]. `weights` [N] are those of the rows, None for 1 each: as scikit-learn's `sample_weight`, weight 2
     counts as two copies of a row. With `multilabel` targets are labels, 0 or 1 in each column, and so is
-    output > `threshold`.
+    output > `threshold`. With `costs` [C][C] of true and predicted classes the class of the smallest expected
+    cost is predicted.
     """
 
     __repr__ = short_repr
@@ -56,6 +57,7 @@ class Predictions:
     levels: tuple[float, ...] = ()
     weights: Floats | None = None
     multilabel: bool = False
+    costs: tuple[tuple[float, ...], ...] | None = None
 
     def target(self, index: int) -> Predictions:
         """What is predicted of one of several targets; a label is two classes."""
@@ -100,7 +102,15 @@ class Predictions:
         count = self.outputs.shape[1]
         if count == 1 or (count == 2 and self.threshold != EVEN):
             return (self.outputs[:, -1] > self.threshold).astype(np.int64)
-        return np.asarray(np.argmax(self.outputs, axis=1), np.int64)
+        return np.asarray(np.argmax(self.scores, axis=1), np.int64)
+
+    @property
+    def scores(self) -> NDArray[np.floating]:
+        """[N, C] what the predicted class has the most of: outputs, or expected costs with a minus."""
+        if self.costs is None:
+            return self.outputs
+        expected: Floats = self.outputs[:, : len(self.costs)] @ np.array(self.costs)
+        return -expected
 
     @cached_property
     def probabilities(self) -> NDArray[np.floating]:

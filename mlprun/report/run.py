@@ -325,6 +325,8 @@ def _predict(source: RunSource) -> Section | None:
         reason = "It cannot prepare columns or targets as they were prepared for training."
     if reason is None and len(preprocessing.inputs) > COLUMNS:
         reason = f"It has room for {COLUMNS} columns, and there are {len(preprocessing.inputs)}."
+    if reason is None and data.config.class_costs is not None:
+        reason = "It cannot weigh costs."
     if reason is not None:
         command = element("code", f"{command_line('predict', source.folder.path)} NEW.csv")
         return section(

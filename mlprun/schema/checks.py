@@ -467,9 +467,14 @@ def decisions_can_be_made(config: Config, info: DatasetInfo) -> Iterator[Problem
     chosen, output = config.threshold, _output(config)
     kind = info.target_kind
     if chosen is not None:
-        if len(info.classes or ()) != 2 and not info.multilabel:
-            count = f"{len(info.classes)} classes" if info.classes else kind
-            yield Problem(("threshold",), f"is for two classes, and these targets are {count}; remove it")
+        size = 2 if info.multilabel else len(info.classes or ())
+        costs = getattr(chosen, "costs", None)
+        if size < 2 or (size > 2 and costs is None):
+            count, remedy = (f"{size} classes", "use costs") if info.classes else (kind, "remove it")
+            yield Problem(("threshold",), f"is for two classes, and these targets are {count}; {remedy}")
+        elif costs is not None and any(len(row) != size for row in (costs, *costs)):
+            what = f"expected {size} lists of {size} numbers, by true and predicted class"
+            yield Problem(("threshold", "costs"), what)
         elif output.output_kind == "numbers" and config.architecture.outputs != 1:
             what = f"needs one output or probabilities, and the output activation is {output.name}"
             yield Problem(("threshold",), f"{what}; use loss: bce")
@@ -482,7 +487,8 @@ def decisions_can_be_made(config: Config, info: DatasetInfo) -> Iterator[Problem
         yield Problem(("calibrate",), f"{what}; use a loss such as bce or cross_entropy, or remove it")
     elif config.calibrate is not None and config.architecture.output_layer_name is None:
         yield Problem(("calibrate",), f"needs the output layer of mlp or rnn, not {config.architecture.name}")
-    fitted = {"calibrate": config.calibrate, "threshold": None if isinstance(chosen, float) else chosen}
+    is_fixed = isinstance(chosen, float) or config.class_costs is not None
+    fitted = {"calibrate": config.calibrate, "threshold": None if is_fixed else chosen}
     for option, value in fitted.items():
         if value is not None and _lacks_dev(config, info):
             yield Problem((option,), f"is chosen on dev, {_NO_DEV}")

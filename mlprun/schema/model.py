@@ -166,12 +166,20 @@ Cost = Annotated[float, Field(ge=0)]
 
 
 class ThresholdChoice(Options):
-    """The choice of a decision threshold on dev: the best by a metric, or the one of the lowest cost."""
+    """The choice of a decision threshold on dev: the best by a metric, or the one of the lowest cost.
+
+    More than two classes have none: predicted is the class of the smallest expected cost.
+    """
 
     metric: MetricField | None = Field(None, description="metric of classes, such as f1 or accuracy")
-    costs: tuple[tuple[Cost, Cost], tuple[Cost, Cost]] | None = Field(
+    costs: tuple[tuple[Cost, ...], ...] | None = Field(
         None, description="cost of a row by its true class (lists) and predicted class (entries)"
     )
+
+    @property
+    def class_costs(self) -> tuple[tuple[float, ...], ...] | None:
+        """The costs of more than two classes."""
+        return self.costs if len(self.costs or ()) > 2 else None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -300,7 +308,8 @@ class Config(Options):
     threshold: Annotated[float | ThresholdChoice | None, BeforeValidator(_expand_threshold)] = Field(
         None,
         description="what the probability of class 1, or of a label, must exceed: a number, or chosen on dev "
-        "when training ends, by a metric or costs (default: 0.5)",
+        "when training ends, by a metric or costs (default: 0.5); costs of more classes: predicted is the "
+        "class of the smallest expected cost",
     )
     calibrate: Literal["temperature"] | None = Field(
         None,
@@ -339,7 +348,13 @@ class Config(Options):
     @property
     def decides_on_dev(self) -> bool:
         """Whether a threshold or a temperature is chosen on dev when training ends."""
-        return self.calibrate is not None or isinstance(self.threshold, ThresholdChoice)
+        is_chosen = isinstance(self.threshold, ThresholdChoice) and self.class_costs is None
+        return self.calibrate is not None or is_chosen
+
+    @property
+    def class_costs(self) -> tuple[tuple[float, ...], ...] | None:
+        """The costs of more than two classes, by true and predicted class."""
+        return self.threshold.class_costs if isinstance(self.threshold, ThresholdChoice) else None
 
     @property
     def losses(self) -> tuple[Loss, ...]:

@@ -142,6 +142,38 @@ def test_labels_are_predicted_above_the_threshold(
             mlprun.load_config(dishes(threshold={"metric": metric}))
 
 
+def test_of_more_classes_the_one_of_the_smallest_expected_cost_is_predicted(
+    tmp_path: Path, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    costs = [[0, 1, 9], [1, 0, 9], [0.5, 1, 0]]
+    sections = {"threshold": {"costs": costs}, "loss": "cross_entropy", "metrics": ["accuracy", "f1"]}
+    dataset = {"name": "blobs", "cluster_std": 4.0, "split": {"train": 60, "dev": 40, "test": 90}}
+    training = {"epochs": 9, "dtype": "float64"}
+    config = {**CONFIG, **sections, "dataset": dataset, "training": training}
+    run = mlprun.train(config, out=str(tmp_path))
+    assert run.best.decision is None
+    for engine in ("torch", "scratch"):
+        other = mlprun.train({**config, "engine": engine}, out=str(tmp_path))
+        np.testing.assert_allclose(other.history["dev_f1"], run.history["dev_f1"], rtol=1e-9)
+    rows = run.best.experiment.rows("test", epoch=0)
+    outputs = run.best.outputs(rows.inputs)
+    expected = np.array([min(range(3), key=lambda k: one @ np.array(costs)[:, k]) for one in outputs])
+    assert (expected != outputs.argmax(axis=1)).any()
+    values = run.best.evaluate()["test"]
+    assert values["accuracy"] == np.mean(expected == rows.truth)
+    assert values["f1"] == pytest.approx(f1_score(rows.truth, expected, average="macro"))
+    table = tmp_path / "new.csv"
+    inputs = run.best.experiment.raw_rows("test", epoch=0).inputs
+    np.savetxt(table, inputs, delimiter=",", header="x1,x2", comments="")
+    lines = list(csv.reader(io.StringIO(call("predict", run.path, table)[1])))[1:]
+    assert [line[0] for line in lines] == [run.best.preprocessing.classes[k] for k in expected]  # type: ignore[index]
+    code, _, err = call("export", run.path, "--to", "numpy", "--out", tmp_path / "model.py")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "predicts the class of the smallest expected cost (threshold.costs), which no format" in err
+    assert "costs:" in call("show", run.path)[1]
+    assert not list(tmp_path.glob("model.py"))
+
+
 def test_of_equally_good_thresholds_the_usual_one_is_taken() -> None:
     scores = np.array([[0.1], [0.2], [0.8], [0.9]])
     predicted = Predictions(scores, np.array([0, 0, 1, 1]), ("a", "b"), probabilistic=True)
@@ -257,7 +289,18 @@ def test_a_checkpoint_from_before_the_end_has_no_choice(tmp_path: Path, decided:
         ({"threshold": {}}, "threshold: expected either metric or costs"),
         ({"threshold": "roc_auc"}, "threshold.metric: roc_auc does not depend on the threshold; use f1"),
         ({"threshold": {"costs": [[0, -1], [1, 0]]}}, "threshold.costs.0.1"),
-        ({"threshold": "f1", "dataset": {"name": "blobs"}}, "threshold: is for two classes"),
+        (
+            {"threshold": "f1", "dataset": {"name": "blobs"}},
+            "threshold: is for two classes, and these targets are 3 classes; use costs",
+        ),
+        (
+            {"threshold": {"costs": [[0, 1], [5, 0]]}, "dataset": {"name": "blobs"}},
+            "threshold.costs: expected 3 lists of 3 numbers, by true and predicted class",
+        ),
+        (
+            {"threshold": {"costs": [[0, 1], [5]]}},
+            "threshold.costs: expected 2 lists of 2 numbers, by true and predicted class",
+        ),
         ({"calibrate": "temperature", "loss": "hinge", "metrics": ["f1"]}, "calibrate: needs probabilities"),
         ({"calibrate": "isotonic"}, "calibrate: expected temperature"),
         (
