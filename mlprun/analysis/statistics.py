@@ -62,7 +62,7 @@ class SuccessRate(NamedTuple):
     """Sample size of the interval: all trials, or the seeds where each seed has several trials."""
 
 
-def sample_stats(values: Sequence[float], level: float = LEVEL) -> SampleStats:
+def sample_stats(values: Sequence[float]) -> SampleStats:
     """Summarize finite numbers by mean, standard deviation (n − 1), median, and intervals."""
     assert all(map(math.isfinite, values)), "values that are not finite are counted apart"
     if not values:
@@ -72,9 +72,9 @@ def sample_stats(values: Sequence[float], level: float = LEVEL) -> SampleStats:
     std = standard_deviation(ordered, center)
     interval = None
     if std is not None and len(ordered) >= MIN_SAMPLE:
-        half = t_ppf((1 + level) / 2, len(ordered) - 1) * (std / math.sqrt(len(ordered)))
+        half = t_ppf((1 + LEVEL) / 2, len(ordered) - 1) * (std / math.sqrt(len(ordered)))
         interval = Interval(center - half, center + half)
-    median_interval = _median_interval(ordered, level)
+    median_interval = _median_interval(ordered)
     return SampleStats(
         len(ordered), center, std, interval, median(ordered), median_interval, ordered[0], ordered[-1]
     )
@@ -89,14 +89,14 @@ def standard_deviation(values: Sequence[float], center: float) -> float | None:
     return math.sqrt(math.fsum(squares) / (len(values) - 1)) * scale
 
 
-def _median_interval(ordered: Sequence[float], level: float) -> Interval | None:
-    """The innermost two order statistics that enclose the median with at least this probability."""
+def _median_interval(ordered: Sequence[float]) -> Interval | None:
+    """The innermost two order statistics that enclose the median with a probability of at least LEVEL."""
     ranks = range(len(ordered) // 2)
-    rank = bisect_right(ranks, (1 - level) / 2, key=lambda k: binom_cdf(k, len(ordered)))
+    rank = bisect_right(ranks, (1 - LEVEL) / 2, key=lambda k: binom_cdf(k, len(ordered)))
     return Interval(ordered[rank - 1], ordered[-rank]) if rank else None
 
 
-def success_rate(successes: int, n: int, independent: int | None = None, level: float = LEVEL) -> SuccessRate:
+def success_rate(successes: int, n: int, independent: int | None = None) -> SuccessRate:
     """A share with Wilson's interval, which holds near 0 and 1 and for few trials too.
 
     Trials may depend on one another, as those of one seed do. Then `independent`, the number of seeds, is the
@@ -107,7 +107,7 @@ def success_rate(successes: int, n: int, independent: int | None = None, level: 
     if not n:
         return SuccessRate(0, 0)
     size = n if independent is None else independent
-    share, z = successes / n, norm_ppf((1 + level) / 2)
+    share, z = successes / n, norm_ppf((1 + LEVEL) / 2)
     weight = 1 + z * z / size
     center = (share + z * z / (2 * size)) / weight
     half = z * math.sqrt(share * (1 - share) / size + z * z / (4 * size * size)) / weight

@@ -166,6 +166,8 @@ class Operation(Options):
     """the types of cells that it can be applied to"""
     gives: ClassVar[CellType | None] = None
     """the type that cells get; None where it stays"""
+    suffix: ClassVar[str] = ""
+    """what the number that a cell becomes is called, behind the column's name; empty where that stays"""
 
     operation: str
     columns: tuple[str, ...]
@@ -226,7 +228,7 @@ class Operation(Options):
     @classmethod
     def names(cls, name: str, *fitted: Any) -> Names:
         """The names of the numbers that the cells of one column become; none where they keep theirs."""
-        return ()
+        return (f"{name} {cls.suffix}",) if cls.suffix else ()
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:

@@ -128,12 +128,9 @@ class Ordinal(Encoder):
     """A text becomes its position in the categories, counted from 0; -1 for any other text."""
 
     unseen = "-1"
+    suffix = "ordinal"
 
     operation: Literal["ordinal"] = "ordinal"
-
-    @classmethod
-    def names(cls, name: str, *fitted: Any) -> Names:
-        return (f"{name} ordinal",)
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:
@@ -144,14 +141,11 @@ class Embed(Encoder):
     """A text becomes its position in the categories, -1 for any other text, which the network embeds."""
 
     unseen = "zeros"
+    suffix = "code"
 
     operation: Literal["embed"] = "embed"
     dims: tuple[PositiveInt, ...]
     """numbers that the network makes of each column's code"""
-
-    @classmethod
-    def names(cls, name: str, *fitted: Any) -> Names:
-        return (f"{name} code",)
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:
@@ -281,6 +275,8 @@ class Quantile(Operation):
     several of them equal gets the mean of their levels.
     """
 
+    suffix = "quantile"
+
     operation: Literal["quantile"] = "quantile"
     quantiles: tuple[Annotated[tuple[float, ...], Field(min_length=2)], ...]
 
@@ -296,10 +292,6 @@ class Quantile(Operation):
     def inverse(cls, values: Floats, *fitted: Any) -> Floats:
         """The numbers at these quantiles."""
         return np.asarray(np.interp(values, np.linspace(0, 1, len(fitted[0])), fitted[0]))
-
-    @classmethod
-    def names(cls, name: str, *fitted: Any) -> Names:
-        return (f"{name} quantile",)
 
     @classmethod
     def summary(cls, *fitted: Any) -> str:

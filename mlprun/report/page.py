@@ -195,9 +195,9 @@ def facts(listed: Mapping[str, Child]) -> Markup:
     return element("dl", pairs, class_="facts")
 
 
-def write_page(path: str, title: str, sections: Sequence[Section], *, lead: Child = None) -> None:
+def write_page(path: str, title: str, sections: Sequence[Section]) -> None:
     """Write a page to a file, replacing what is there. Raises FileError."""
-    write(path, assemble(title, sections, lead=lead))
+    write(path, assemble(title, sections))
 
 
 def write(path: str, page: bytes) -> None:

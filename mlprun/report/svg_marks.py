@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import (
-    Band,
-    Bars,
-    HeatMap,
-    Line,
-    Points,
-    Polygons,
-    Region,
-    Segments,
-    Text,
-)
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import STEPS, Scale, colors_at, extent_of, png_uri, steps_of
 
 if TYPE_CHECKING:
-    from mlprun.figures.chart import Array, ColorScale, Mark
+    from collections.abc import Callable
+
+    from mlprun.figures.chart import (
+        Array,
+        Band,
+        Bars,
+        ColorScale,
+        HeatMap,
+        Line,
+        Mark,
+        Points,
+        Polygons,
+        Region,
+        Segments,
+        Text,
+    )
 
 FONT = 12.0
 LETTER = 0.56
@@ -78,29 +82,13 @@ class Drawing:
     colors: ColorScale | None
 
     def mark(self, mark: Mark) -> Markup:
-        """One mark; none of a kind that is not known here, and texts, which `texts` draws."""
-        match mark:
-            case Line(y=y) if np.ndim(y) == 2:
-                return self._lines(mark)
-            case Line():
-                return self._line(mark)
-            case Band():
-                return self._band(mark)
-            case Points():
-                return self._points(mark)
-            case Bars():
-                return self._bars(mark)
-            case HeatMap():
-                return self._heat_map(mark)
-            case Region():
-                return self._region(mark)
-            case Segments():
-                return self._segments(mark)
-            case Polygons():
-                return self._polygons(mark)
-        return join()
+        """One mark by the method of its kind; none of other kinds, and of texts, which `texts` draws."""
+        draw: Callable[[Mark], Markup] | None = getattr(self, f"_{mark.mark}", None)
+        return join() if draw is None else draw(mark)
 
     def _line(self, mark: Line) -> Markup:
+        if np.ndim(mark.y) == 2:
+            return self._lines(mark)
         x, y = self.x(mark.x), self.y(mark.y)
         if mark.has_steps:  # the value of a point holds from the one before it
             x, y = np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:]
