@@ -241,6 +241,8 @@ class Run:
         """
         target = None if path is None else os.fspath(path)
         if kind in trackers:
+            if target is not None:
+                raise UsageError("path", "is the name of a file, and a tracker has none", "leave it out")
             export.send(self.path, kind, allow_code=self.allow_code)
             return self.path
         if export.find(kind, target).of_run:

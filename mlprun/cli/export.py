@@ -51,10 +51,10 @@ def export_command(
 
     Before it is written, it answers up to 1,000 dev rows and some with missing cells
     and new categories, and is compared with mlprun predict: differences may be up to
-    1e-5 (float64: 1e-12) of the largest value of an output. Where that cannot be
-    done (no compiler, no Node.js, the data is gone), "not checked" and the reason are
-    printed. A file that exists is replaced; of a model card the author's sections
-    are kept.
+    1e-5 (float64: 1e-12) of the largest probability or value of an output. Where that
+    cannot be done (no compiler, no Node.js, the data is gone), "not checked" and the
+    reason are printed. A file that exists is replaced; of a model card the author's
+    sections are kept.
 
     A tracker receives what it does while training, see `trackers` in mlprun list
     config, with the options that the config names for it. What it has already is not

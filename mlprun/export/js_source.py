@@ -34,7 +34,7 @@ class _JavaScript(Source):
         name: f"Math.{name}" for name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh")
     }
     special = ("NaN", "Infinity")
-    needs = "nothing else"
+    needs = "ES2023 (Node.js 18, browsers since 2022)"
 
     def string(self, text: str) -> str:
         return json.dumps(text).replace("<", "\\u003c")

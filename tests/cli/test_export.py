@@ -252,3 +252,8 @@ def test_a_program_of_the_check_is_its_own_file_before_one_on_the_path(
         run_files({}, [["text"]])
     with pytest.raises(NotCheckedError, match="node is not installed"):
         run_files({}, [["node"]])
+
+
+def test_a_tracker_has_no_file(run: mlprun.Run) -> None:
+    with pytest.raises(UsageError, match="path: is the name of a file, and a tracker has none; leave it out"):
+        run.export("mlflow", "model.c")

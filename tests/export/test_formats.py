@@ -7,11 +7,14 @@ import os
 import runpy
 import shutil
 import subprocess
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from mlprun.errors import CheckFailedError
 from mlprun.export import c_source, js_source, numpy_source
 from mlprun.export.check import check
 from mlprun.export.program import program_of
@@ -84,3 +87,17 @@ def test_javascript_reads_dates_in_utc(trained: Callable[[str], mlprun.Run], tmp
     assert found[0] == found[5]
     assert found[1] == found[2] == found[6] == found[7] != found[0]
     assert found[3] == found[4] == 'column "seen" is not a date'
+
+
+def test_rounding_of_certain_predictions_is_no_difference(trained: Callable[[str], mlprun.Run]) -> None:
+    """All p are near 1: 1 - p has no correct digit in float32."""
+    model = trained("linear").best
+    certain = replace(model, model={**model.model, "layers.0.bias": np.array([12], np.float32)})
+    program = program_of(certain)
+    content = numpy_source.generate(program)
+    checked = check("model.py", program, certain, lambda rows: numpy_source.run(content, program, rows))
+    assert checked.difference <= 1e-6
+    other = replace(program, layers=(program.layers[0]._replace(bias=np.array([10], np.float32)),))
+    content = numpy_source.generate(other)
+    with pytest.raises(CheckFailedError, match="differs by"):
+        check("model.py", program, certain, lambda rows: numpy_source.run(content, other, rows))

@@ -66,8 +66,8 @@ function text(row, column, mayBeMissing = false) {
 function days(row, column, mayBeMissing = false) {
   const value = cell(row, column, mayBeMissing);
   if (value === null || typeof value === "number") return value ?? NaN;
-  const text = value instanceof Date ? value.toISOString() : value;
-  const [, date, hours = "00:00", zone = "Z"] = /^(\d{4}-\d\d-\d\d)(?:[ T]([\d:.]+))?([Z+-].*)?$/.exec(text) ?? [];
+  const iso = value instanceof Date ? value.toISOString() : value;
+  const [, date, hours = "00:00", zone = "Z"] = /^(\d{4}-\d\d-\d\d)(?:[ T]([\d:.]+))?([Z+-].*)?$/.exec(iso) ?? [];
   const time = Date.parse(`${date}T${hours}${zone}`);
   if (Number.isNaN(time)) throw new Error(`column ${JSON.stringify(COLUMNS[column])} is not a date`);
   return time / 86400000;
