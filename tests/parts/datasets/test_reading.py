@@ -334,8 +334,8 @@ def test_bytes_of_another_encoding_are_named_with_one_that_reads_them(read):
         read("x,name,y\n1,a,2\n1,Müller,2\n".encode("cp1252"))
 
 
-def workbook(path, rows):
-    """Write an Excel file with the least that one has, texts in their cells."""
+def workbook(path, *sheets):
+    """Write an Excel file with the least that one has, texts in their cells; its sheets are a, b, ..."""
 
     def cell(value):
         if isinstance(value, str):
@@ -346,19 +346,26 @@ def workbook(path, rows):
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    lines = (f'<row r="{at}">{"".join(map(cell, row))}</row>' for at, row in enumerate(rows, 1))
+    part = "".join(
+        f'<Override PartName="/xl/{k}.xml" ContentType="{kind}.worksheet+xml"/>' for k in range(len(sheets))
+    )
+    named = "".join(f'<sheet name="{"abc"[k]}" sheetId="{k + 1}" r:id="r{k}"/>' for k in range(len(sheets)))
+    target = "".join(
+        f'<Relationship Id="r{k}" Type="{office}/worksheet" Target="{k}.xml"/>' for k in range(len(sheets))
+    )
     members = {
         "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
         f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
-        f'<Override PartName="/xl/sheet1.xml" ContentType="{kind}.worksheet+xml"/></Types>',
+        f"{part}</Types>",
         "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
         f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook {main} xmlns:r="{office}"><sheets>'
-        '<sheet name="a" sheetId="1" r:id="r1"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
-        f'Type="{office}/worksheet" Target="sheet1.xml"/></Relationships>',
-        "xl/sheet1.xml": f"<worksheet {main}><sheetData>{''.join(lines)}</sheetData></worksheet>",
+        "xl/workbook.xml": f'<workbook {main} xmlns:r="{office}"><sheets>{named}</sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">{target}'
+        "</Relationships>",
     }
+    for k, rows in enumerate(sheets):
+        lines = (f'<row r="{at}">{"".join(map(cell, row))}</row>' for at, row in enumerate(rows, 1))
+        members[f"xl/{k}.xml"] = f"<worksheet {main}><sheetData>{''.join(lines)}</sheetData></worksheet>"
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in members.items():
             archive.writestr(name, text)
@@ -372,6 +379,21 @@ def test_excel_files_are_read(tmp_path):
     assert data.inputs.tolist() == [[1, 0], [2.5, 1]]
     with pytest.raises(DataError, match=r"t\.xlsx:row 4: column 'z' is 'b'"):
         Table(path=path, target="y", columns={"z": {"as": "number"}}).load()
+
+
+def test_a_sheet_of_an_excel_file_is_read_by_name_or_number(tmp_path):
+    pytest.importorskip("fastexcel")
+    path = str(tmp_path / "t.xlsx")
+    workbook(path, [("x", "y"), (1, 2), (2, 3)], [("x", "y"), (3, 4), (5, 6)])
+    for sheet, inputs in ((None, [[1], [2]]), (1, [[1], [2]]), ("b", [[3], [5]]), (2, [[3], [5]])):
+        table = Table(path=path, target="y", sheet=sheet)
+        assert table.load().inputs.tolist() == inputs
+    for sheet in ("B", 3):
+        with pytest.raises(DataError) as caught:
+            Table(path=path, target="y", sheet=sheet).load()
+        assert str(caught.value) == f"{path}: has no sheet {sheet!r}; set dataset.sheet to one of 'a', 'b'"
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        Table(path=path, target="y", sheet=0)
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04", b"x,y\n1,2\n"])

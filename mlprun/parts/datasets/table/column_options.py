@@ -172,9 +172,12 @@ class ReadOptions(Options):
     """How a table file is read: what its text means. New rows for a trained model are read likewise."""
 
     stored_if_set: ClassVar[frozenset[str]] = frozenset(
-        {"encoding", "separator", "decimal", "thousands", "columns", "missing_target"}
+        {"sheet", "encoding", "separator", "decimal", "thousands", "columns", "missing_target"}
     )
 
+    sheet: Annotated[int, Field(ge=1)] | str | None = Field(
+        None, description="sheet of Excel files, by name or number from 1 (default: the first)"
+    )
     encoding: Annotated[str, AfterValidator(_known_codec)] | None = Field(
         None,
         description="encoding of text, such as cp1252 (default: UTF-8, or UTF-16 with a byte order mark)",

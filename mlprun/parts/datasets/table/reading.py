@@ -56,7 +56,7 @@ def _content(source: Source) -> bytes:
 
 
 def read_excel(source: Source) -> Columns:
-    """The columns of the first sheet of an Excel file, apart from empty rows and columns."""
+    """The columns of a sheet of an Excel file, apart from empty rows and columns."""
     need("fastexcel", where=source.name)
     import fastexcel
     import polars as pl
@@ -67,7 +67,14 @@ def read_excel(source: Source) -> Columns:
             size = sum(member.file_size for member in archive.infolist())
         if size > CAP:
             raise source.error("", f"unpacks to more than {CAP / 1e9:g} GB", "give fewer rows or columns")
-        frame = pl.read_excel(io.BytesIO(content), infer_schema_length=None, drop_empty_rows=False)
+        names, sheet = fastexcel.read_excel(content).sheet_names, source.options.sheet
+        if sheet not in (None, *names, *range(1, len(names) + 1)):
+            known = ", ".join(map(shown, names))
+            raise source.error("", f"has no sheet {sheet!r}", f"set dataset.sheet to one of {known}")
+        name = names[sheet - 1] if isinstance(sheet, int) else sheet or names[0]
+        frame = pl.read_excel(
+            io.BytesIO(content), sheet_name=name, infer_schema_length=None, drop_empty_rows=False
+        )
     except pl.exceptions.NoDataError:
         raise source.empty() from None
     except (pl.exceptions.PolarsError, fastexcel.FastExcelError, zipfile.BadZipFile, ValueError) as error:
