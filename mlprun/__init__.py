@@ -69,5 +69,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the names above too, before they are imported, so that completion offers them."""
-    return sorted({*globals(), *__all__})
+    """Return the names that completion offers, imported or not."""
+    return sorted(__all__)

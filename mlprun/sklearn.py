@@ -178,7 +178,9 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
             reset=not warm, **self._target_checks,
         )  # fmt: skip
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else _dense(y)
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         targets, weights = self._encode(y, weights, warm=warm)
         data = _data(_dense(X), targets, self._n_classes, weights)
         network, config_text = self._network_of(data)
@@ -440,7 +442,8 @@ class _Perceptron(BaseEstimator):  # type: ignore[misc]
 
 
 def _dense(values: Any) -> Any:
-    return values.toarray() if issparse(values) else values
+    """Return an array of its own where it is sparse or, as those of pandas, cannot be written to."""
+    return values.toarray() if issparse(values) else np.require(values, requirements="W")
 
 
 def _data(inputs: Array, targets: Array, classes: int | None, weights: Floats | None = None) -> Data:

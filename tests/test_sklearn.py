@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -267,6 +268,24 @@ def test_frames_are_read_and_their_names_checked() -> None:
     np.testing.assert_array_equal(model.predict(rows), small().fit(IRIS, CLASSES).predict(IRIS))
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(rows.rename(columns={"a": "z"}))
+
+
+def test_torch_takes_arrays_that_cannot_be_written_to_without_a_warning() -> None:
+    rows, amounts = ROWS[:40].copy(), AMOUNTS[:40].copy()
+    for array in (rows, amounts):
+        array.flags.writeable = False
+    options: Any = {"dtype": "float64", "max_iter": 1, "tol": 0.0, "random_state": 0}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = MLPRegressor(config={"engine": "torch"}, **options).fit(rows, amounts)
+        predicted = model.predict(rows)
+    assert {one.category for one in caught} == {ConvergenceWarning}
+    np.testing.assert_array_equal(predicted, model.predict(ROWS[:40]))
+
+
+def test_weights_below_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
+        small().fit(IRIS, CLASSES, np.full(len(IRIS), -1.0))
 
 
 # --- data and parameters of every kind

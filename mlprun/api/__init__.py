@@ -189,4 +189,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Return the names that completion offers."""
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

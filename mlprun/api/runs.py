@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from mlprun.parts.network import Network
     from mlprun.verification.verify import Verification
 
-ConfigLike = str | os.PathLike[str] | Mapping[str, Any]
-"""a config: the path of a file, a mapping of the same form, or YAML text"""
+ConfigLike = str | os.PathLike[str] | Mapping[str, Any] | schema.Config
+"""a config: the path of a file, a mapping of the same form, YAML text, or one that was read"""
 
 
 class RunHistory(dict[str, "NDArray[Any]"]):
@@ -252,6 +252,10 @@ class Run:
             warnings.warn(f"{written.path}: not checked: {written.reason}", stacklevel=2)
         return written.path
 
+    def __fspath__(self) -> str:
+        """The folder's path, so that a run can be given wherever a run's path can."""
+        return self.path
+
     def __repr__(self) -> str:
         try:
             status = self.status
@@ -369,8 +373,8 @@ def train(
 ) -> Run:
     """Train a config with `KEY=VALUE` overrides in a new folder below `out`, and return the run.
 
-    `config` is the path of a file, a mapping of the same form, or YAML text: a string with a line break or
-    ": " that is not the path of a file. `name` is that of the run.
+    `config` is the path of a file, a mapping of the same form, YAML text (a string with a line break or ": "
+    that is not the path of a file), or what `load_config` and `run.config` give. `name` is that of the run.
 
     `data` takes the place of the file of a table (`dataset.path`): a data frame of pandas, polars or another
     library that narwhals knows, whose target is named by `dataset.target`, or a pair (X, y) of an array
@@ -445,6 +449,14 @@ def load_config(
 
     Raises as `train` does before training.
     """
+    if wrong := [one for one in overrides if not isinstance(one, str)]:
+        raise UsageError("overrides", f"{wrong[0]!r} is no text", 'expected "KEY=VALUE" for each')
+    if isinstance(config, schema.Config):
+        config = schema.dump(config, "")
+    accepted: tuple[Any, ...] = (str, os.PathLike, Mapping)
+    if not isinstance(config, accepted):
+        what = f"is of type {type(config).__name__}"
+        raise UsageError("config", what, "expected a path, a mapping or YAML text")
     try:
         if isinstance(config, Mapping):
             document = reading.from_mapping(config, "", "config", overrides)
@@ -475,8 +487,11 @@ def _config_of(document: reading.Document, data: Any, *, allow_code: bool) -> sc
     rows, targets = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
     known = tuple(one for one in listed(target) if isinstance(one, str))  # another type is refused below
     memory, named = table_of(rows, targets, target_names=known)
+    if target is None and not named:
+        what = "is missing; name the column of the target, or give data=(X, y)"
+        raise ConfigError([document.problem(("dataset", "target"), what)])
     values: dict[str, Any] = {"name": "table", "path": DATA}
-    if named and target is None:
+    if target is None:
         values["target"] = named if len(named) > 1 else named[0]
     nodes = compose_mapping(values, Source("data", "", 0)).value
     assert isinstance(nodes, dict)

@@ -164,6 +164,10 @@ class Sweep:
         files.write_atomic(target, report.sweep_report(self.path))
         return target
 
+    def __fspath__(self) -> str:
+        """The folder's path, so that a sweep can be given wherever a sweep's path can."""
+        return self.path
+
     def __repr__(self) -> str:
         status = self.status
         return f"Sweep({self.path!r}, {status.state}, {status.done} of {status.total} trials)"

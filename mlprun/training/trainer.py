@@ -156,12 +156,13 @@ class Callback:
 
 
 def check_callbacks(callbacks: Sequence[Any]) -> None:
-    """Raise UsageError for what is no callback: it has none of the methods."""
+    """Raise UsageError for what is no callback: a class, or an object with none of the methods."""
     events = [name for name in vars(Callback) if not name.startswith("_")]
     for one in callbacks:
-        if not any(hasattr(one, event) for event in events):
+        if isinstance(one, type) or not any(hasattr(one, event) for event in events):
+            what = "is a class" if isinstance(one, type) else "has no method of mlprun.Callback"
             remedy = "give objects with methods such as on_epoch_end(run, epoch, metrics)"
-            raise UsageError("callbacks", f"{one!r} has no method of mlprun.Callback", remedy)
+            raise UsageError("callbacks", f"{one!r} {what}", remedy)
 
 
 def emit(callbacks: Sequence[Any], event: str, *arguments: Any) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import mlprun
-from mlprun.errors import ConfigError, DataError, MlprunError
+from mlprun.errors import ConfigError, DataError, MlprunError, UsageError
 from mlprun.parts.datasets.table.frames import table_of
 
 ROWS = 60
@@ -236,7 +236,8 @@ def test_columns_of_pandas_with_one_name_are_refused():
 
 def test_what_the_config_lacks_or_has_beside_data_is_refused():
     frame = pl.DataFrame(mixed())
-    assert "dataset.target" in refused(ConfigError, frame)
+    message = "dataset.target: is missing; name the column of the target, or give data=(X, y)"
+    assert refused(ConfigError, frame) == f"config: {message}"
     for target in (5, [], [5]):
         assert "dataset.target" in refused(ConfigError, (ARRAY, [1, 2, 3]), config(target=target))
     assert mlprun.train(config(target=None), data=(np.eye(30), range(30))).config.dataset.target == "y"
@@ -269,6 +270,14 @@ def test_a_config_is_a_path_a_mapping_or_yaml_text():
         mlprun.train("dataset: xor\ntraining: {epoch: 3}\n")
     with pytest.raises(MlprunError, match=r"no-such\.yaml: there is no such config"):
         mlprun.train("no-such.yaml")
+    assert mlprun.train(mlprun.load_config(text), "training.epochs=2").status.epochs == 2
+    for config, *overrides, message in (
+        (None, "config: is of type NoneType; expected a path, a mapping or YAML text"),
+        (text, {"seed": 1}, "overrides: {'seed': 1} is no text; expected \"KEY=VALUE\" for each"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            mlprun.train(config, *overrides)
+        assert str(caught.value) == message
     Path("base.yaml").write_text(text)
     assert mlprun.train("base: base.yaml\nname: over").config.training.epochs == 3
     Path("a: b.yaml").write_text(text)

@@ -1,6 +1,7 @@
 """What runs look like in a console and a notebook, as frames and in lists."""
 
 import io
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -92,6 +93,7 @@ def test_a_run_says_how_it_went_in_a_line(run, tmp_path):
     best = run.metrics["best"]
     expected = f"8 epochs, best dev_loss {best['value']:.4g} at epoch {best['epoch']}"
     assert repr(run) == f"Run({run.path!r}, finished, {expected})"
+    assert mlprun.load(run).path == os.fspath(run) == run.path
     gone = mlprun.Run(type(run.folder)(str(tmp_path / "gone")))
     assert repr(gone) == f"Run({str(tmp_path / 'gone')!r}, unreadable: no such file)"
     assert gone._repr_html_() == repr(gone).replace("'", "&#x27;")

@@ -202,8 +202,9 @@ def test_a_config_names_callbacks_of_its_own_code(
 
 
 def test_what_is_no_callback_is_refused_before_anything_is_written(tmp_path: Path, train: Train) -> None:
-    with pytest.raises(UsageError, match="callbacks"):
-        train(callbacks=["progress"])
+    for wrong, message in (("progress", "has no method of"), (mlprun.Callback, "is a class; give objects")):
+        with pytest.raises(UsageError, match=f"callbacks: .* {message}"):
+            train(callbacks=[wrong])
     assert not (tmp_path / "runs").exists()
 
 
