@@ -138,9 +138,15 @@ def write(
 def write_card(
     folder: RunFolder, path: str | None = None, *, force: bool = False, allow_code: bool = False
 ) -> Exported:
-    """Write the model card of a run. Raises UsageError for a former file that was edited, without `force`."""
+    """Write the model card of a run.
+
+    Raises UsageError for a former file that is not UTF-8, or without `force` one that was edited.
+    """
     target = path or os.path.join(folder.path, find("card", path).file)
-    former = files.read_text(target, cap=10**7) if files.kind(target) is not None else None
+    try:
+        former = files.read_text(target, cap=10**7) if files.kind(target) is not None else None
+    except UnicodeDecodeError as error:
+        raise UsageError(target, "is not UTF-8 text", "save it as UTF-8, or rename it") from error
     module = import_module("mlprun.export.card")
     text = module.model_card(folder, former=former, force=force, allow_code=allow_code)
     files.write_atomic(target, text.encode())

@@ -257,3 +257,11 @@ def test_a_program_of_the_check_is_its_own_file_before_one_on_the_path(
 def test_a_tracker_has_no_file(run: mlprun.Run) -> None:
     with pytest.raises(UsageError, match="path: is the name of a file, and a tracker has none; leave it out"):
         run.export("mlflow", "model.c")
+
+
+def test_a_card_in_another_encoding_is_kept(run: mlprun.Run, tmp_path: Path) -> None:
+    path = tmp_path / "card.md"
+    path.write_bytes("Gültig".encode("cp1252"))
+    with pytest.raises(UsageError, match=r"card\.md: is not UTF-8 text; save it as UTF-8, or rename it"):
+        run.export("card", path)
+    assert path.read_bytes() == b"G\xfcltig"
