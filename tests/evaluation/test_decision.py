@@ -15,9 +15,12 @@ from scipy import optimize, special
 from sklearn.metrics import f1_score, log_loss
 
 import mlprun.api as mlprun
+from mlprun import figures
 from mlprun.errors import CheckpointError, ConfigError
 from mlprun.evaluation.decision import Decision, best_threshold, temperature
 from mlprun.figures import RunData
+from mlprun.figures.chart import HeatMap, Region
+from mlprun.figures.regions import SHADES
 from mlprun.parts.metrics import Predictions
 from mlprun.schema.model import ThresholdChoice
 from mlprun.storage import checkpoints
@@ -172,6 +175,17 @@ def test_of_more_classes_the_one_of_the_smallest_expected_cost_is_predicted(
     assert "predicts the class of the smallest expected cost (threshold.costs), which no format" in err
     assert "costs:" in call("show", run.path)[1]
     assert not list(tmp_path.glob("model.py"))
+    data = RunData.of(run.folder)
+    chart = figures.make(figures.run_figures, "regions", {}).compute(data)
+    (cells,), region = chart.marks(HeatMap), chart.marks(Region)[0]
+    size = len(cells.values)
+    left, right, bottom, top = region.extent
+    places = np.stack(
+        np.meshgrid(np.linspace(left, right, size), np.linspace(bottom, top, size)), axis=-1
+    ).reshape(-1, 2)
+    inputs = data.plane(None).unproject(places[::199])
+    expected = np.argmin(run.best.outputs(inputs) @ np.array(costs), axis=1)
+    assert np.mean(expected == cells.values.reshape(-1)[::199] // SHADES) > 0.99  # ties may differ
 
 
 def test_of_equally_good_thresholds_the_usual_one_is_taken() -> None:
