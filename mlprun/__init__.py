@@ -60,7 +60,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a name of the API on first use, so that importing the package alone loads nothing."""
-    if name in ("api", "errors"):
+    if name in ("api", "errors", "sklearn"):
         return import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -187,6 +187,7 @@ def test_progress_is_shown_where_somebody_can_see_it(stream, tmp_path, monkeypat
 
 def test_everything_public_is_named_documented_and_reachable():
     assert mlprun.errors.UsageError is UsageError
+    assert mlprun.sklearn.MLPClassifier.__module__ == "mlprun.sklearn"
     for name in mlprun.__all__:
         value = getattr(mlprun, name)
         assert name in dir(mlprun)
