@@ -62,7 +62,7 @@ def test_an_interrupt_waits_until_the_block_is_left() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize("place", [(schema, "load"), (Experiment, "digest")])
+@pytest.mark.parametrize("place", [(schema, "parse"), (Experiment, "digest")])
 def test_no_run_begins_after_an_interrupt_that_was_swallowed(
     place: tuple[Any, str],
     config: str,

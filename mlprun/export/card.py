@@ -31,7 +31,7 @@ OWN = ("<!-- yours: from here to the end mark the text is kept -->", "<!-- end -
 """around the sections that the author writes"""
 COLUMNS, LENGTH = 60, 200
 """columns and settings that are listed, and characters of a cell, at most"""
-_SEAL = re.compile(r"\n<!-- mlprun card ([0-9a-f]{64}) -->\n\Z")
+_SEAL = re.compile(r"\n<!-- mlprun model card ([0-9a-f]{64}) -->\n\Z")
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>#|~$&!]")
 _ADDRESS = re.compile(r"(@|://|(?<=www)\.)", re.IGNORECASE)
 _TEMPLATE = """## Intended use
@@ -61,7 +61,7 @@ def model_card(
     sections = (_data, _preprocessing, _network, _training, _metrics, _findings, _reproduction)
     after = "\n".join(line for section in sections for line in ("", *section(source))) + "\n"
     own = _TEMPLATE if parts is None else parts[1]
-    seal = f"\n<!-- mlprun card {_digest(before, after)} -->\n"
+    seal = f"\n<!-- mlprun model card {_digest(before, after)} -->\n"
     return f"{before}{OWN[0]}\n{own}\n{OWN[1]}{after}{seal}"
 
 

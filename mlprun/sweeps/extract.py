@@ -66,7 +66,8 @@ def config_of(folder: SweepFolder, trial: Trial, *, allow_code: bool = False) ->
     candidates = space.restored(configs.definition, settings, paths)
     # the others are not checked: they were before any of them was trained
     config, sets_data_seed = configs.of(next(one for one in candidates if one.number == trial.setting))
-    update: dict[str, Any] = {"name": f"{name[:NAME_LENGTH]}-trial-{trial.id}", "trackers": ()}
+    update: dict[str, Any] = {"name": f"{name[:NAME_LENGTH]}-trial-{trial.id}"}
+    update |= {"trackers": ()} if config.trackers else {}
     update["engine"] = trial.engine or config.engine
     shared = SharedConfig(config.model_copy(update=update), sets_data_seed, allow_code)
     return shared.of_trial(trial.seed, trial.fold)

@@ -71,7 +71,7 @@ def reproduce(
         what = f"has not come to its end: it is {status.state}"
         raise CheckpointError(folder.path, what, f"finish it with {command_line('resume', folder.path)}")
     config, edited = trained_config(folder, allow_code=allow_code)
-    update = {"engine": record["engine"], "trackers": ()}
+    update = {"engine": record["engine"]} | ({"trackers": ()} if config.trackers else {})
     config = with_own_data(config, folder).model_copy(update=update)
     experiment = Experiment.of(config)
     changes = differences(record, experiment, devices.resolve(config.device), everything=True)

@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_hostile_names_of_a_run_make_no_markup(run: Any) -> None:
     html = rendered(model_card(run.folder))
-    body = re.sub(r"<!-- (yours|end|mlprun card).*?-->", "", html)
+    body = re.sub(r"<!-- (yours|end|mlprun model card).*?-->", "", html)
     body = body.split("<h1>", 1)[1]  # behind the front matter
     assert set(re.findall(r"</?([a-zA-Z0-9]+)", body)) <= TAGS
     assert "<!--" not in body
@@ -100,7 +100,7 @@ def test_hostile_names_of_a_run_make_no_markup(run: Any) -> None:
 @pytest.mark.parametrize("kind", hostile.KINDS)
 def test_hostile_columns_categories_classes_and_targets_make_no_markup(kind: str, tmp_path: Path) -> None:
     body = rendered(model_card(hostile.train(kind, tmp_path).folder)).split("<h1>", 1)[1]
-    body = re.sub(r"<!-- (yours|end|mlprun card).*?-->", "", body)
+    body = re.sub(r"<!-- (yours|end|mlprun model card).*?-->", "", body)
     assert set(re.findall(r"</?([a-zA-Z0-9]+)", body)) <= TAGS
     assert not re.search(r"<!--|href|src=\"|<[^>]+ [^>]*=", re.sub(r"<code>.*?</code>", "", body))
 

@@ -54,7 +54,7 @@ def test_base_settings_and_figures_are_told_at_once(refused, base):
     wrong = "grid: {optimizer.lr: [1, -1]}\nobjective: {metric: dev_lss}\nsuccess: tst_loss < 1"
     told = refused(wrong)
     assert told[:2] == [
-        "small.yaml:7:11: penalty.l3: unknown key; expected one of l2, l1",
+        "small.yaml:7:11: penalty.l3: unknown key; expected one of divide_by_rows, l2, l1",
         "trials.yaml:2:26: optimizer.lr: must be greater than 0, got -1",
     ]
     assert len(told) == 2  # no figure is known: no setting has only sound values
