@@ -49,7 +49,7 @@ class Bound(NamedTuple):
 # Later changes may raise the size bounds (lines, tokens, files); the rest stays as it is. From 23,500 lines
 # and 240,000 tokens, start-up without torch and the coverage of fused may add 2,500 lines, reports, the
 # playground, figures and the terminal 3,500, tables and tasks 3,500, Python, scikit-learn, exports and
-# trackers 3,000. At 10.3 tokens a line that is 371,000, which should be reached.
+# trackers 3,000: 36,000 lines, at 10.3 tokens a line 371,000. The bounds below are what was reached.
 BOUNDS = {
     "code lines": Bound(37_000),
     "tokens": Bound(392_500),
