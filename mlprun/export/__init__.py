@@ -104,7 +104,7 @@ def find(name: str, path: str | None = None) -> type[Format]:
         )
     found = formats[name]
     if found.extra is not None:
-        extras.need(found.extra, where=f"--to {name}")
+        extras.need(found.extra, where=f"--to {name}", title=found.extra.upper())
     ending = os.path.splitext(found.file)[1]
     if path is not None and not path.endswith(ending):
         raise UsageError(path, f"is no name for the format {name}", f"choose one that ends in {ending}")

@@ -187,7 +187,7 @@ def test_without_onnx_the_command_says_how_to_install_it(
     monkeypatch.setattr("mlprun.extras.find_spec", lambda name: None)
     assert cli.main(["export", run.path, "--to", "onnx"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: --to onnx: Onnx is not installed; pip install ")
+    assert error.startswith("error: --to onnx: ONNX is not installed; pip install ")
     assert "onnx" in error.rpartition("pip install ")[2]
 
 
