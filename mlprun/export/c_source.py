@@ -222,8 +222,8 @@ class _C(Source):
                 yield f"linear({arrays}, {after}, {before}, x{x - 1}, x{x}); /* {layer.name} */"
             case programs.Embedding(weight):
                 table, dim = self.array(f"E{x}", weight), weight.shape[1]
-                found = f"{table}[{dim} * (int)x{x - 1}[k / {dim}] + k % {dim}]"
-                yield from self.loop(after, f"x{x}[k] = {found};")
+                weight = f"{table}[{dim} * (int)x{x - 1}[k / {dim}] + k % {dim}]"
+                yield from self.loop(after, f"x{x}[k] = {weight};")
             case programs.BatchNorm() | programs.LayerNorm():
                 yield f"{self.norm(layer, x, f'x{x}', str(after))};"
             case programs.Activation():
@@ -231,9 +231,9 @@ class _C(Source):
             case programs.Residual(of):
                 start = list(self.numbered())[of][1] - 1
                 yield from self.loop(after, f"x{x}[k] += x{start}[k];")
-            case programs.Recurrent(given, hidden, activation):
-                size = given.weight.shape[1]
-                arrays = f"{self.affine(given, f'{x}_INPUT')}, {self.affine(hidden, f'{x}_STATE')}"
+            case programs.Recurrent(entry, hidden, activation):
+                size = entry.weight.shape[1]
+                arrays = f"{self.affine(entry, f'{x}_INPUT')}, {self.affine(hidden, f'{x}_STATE')}"
                 yield from self.loop(after, f"x{x}[k] = 0;")
                 yield f"for (t = 0; t < {before}; t += {size}) {{"
                 yield f"    double z[{after}];"
@@ -308,9 +308,9 @@ def run(content: bytes, program: Program, rows: list[list[Cell]]) -> Rows:
         rows=",\n".join(f"{{{', '.join(map(source.literal, row))}}}" for row in rows),
     )
     commands = [[compiler, *FLAGS, "run.c", "-o", "run", "-lm"], ["run"]]
-    found: Rows = []
+    answered: Rows = []
     for line in run_files({"model.c": content, "run.c": runner.encode()}, commands).splitlines():
         code, *numbers = line.split()
         is_class = program.answers.kind == "classes" and int(code) >= 0
-        found.append([*([program.answers.classes[int(code)]] if is_class else []), *map(float, numbers)])
-    return found
+        answered.append([*([program.answers.classes[int(code)]] if is_class else []), *map(float, numbers)])
+    return answered

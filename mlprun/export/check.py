@@ -61,9 +61,9 @@ def check(
     """
     data = check_rows(model)
     expected = prediction_table(model.predict(data), model.preprocessing.target_names)
-    found = run(raw_cells(data))
+    answered = run(raw_cells(data))
     labels = len(expected.columns) - len(program.answers.columns)
-    numbers, truth = (np.array([row[labels:] for row in rows], float) for rows in (found, expected.rows))
+    numbers, truth = (np.array([row[labels:] for row in rows], float) for rows in (answered, expected.rows))
     bound = BOUNDS[program.dtype]
     with np.errstate(invalid="ignore"):
         together = None if program.answers.probabilistic else 0  # 1 - p has few digits where p is near 1
@@ -76,7 +76,7 @@ def check(
     if difference > bound:
         what = f"differs by {difference:.2g} from mlprun predict, and {bound:g} is allowed; it is not written"
         raise CheckFailedError(where, what, "please report this")
-    for row, other, scores in zip(found, expected.rows, truth, strict=True):
+    for row, other, scores in zip(answered, expected.rows, truth, strict=True):
         if row[:labels] != other[:labels] and not _is_tie(program, scores, bound):
             what = f"answers {row[:labels]} where mlprun predict answers {other[:labels]}; it is not written"
             raise CheckFailedError(where, what, "please report this")
@@ -154,7 +154,7 @@ def in_order(program: Program, answers: list[Mapping[str, Any]]) -> Rows:
     return [[np.nan if cell is None else cell for cell in row] for row in rows]
 
 
-def run_files(contents: Mapping[str, bytes], commands: Sequence[Sequence[str]], *, given: str = "") -> str:
+def run_files(contents: Mapping[str, bytes], commands: Sequence[Sequence[str]], *, stdin: str = "") -> str:
     """Write files into a private folder, run commands there, and return what the last one prints.
 
     The first word of a command is one of the files, or a program on the PATH. Raises NotCheckedError where it
@@ -174,7 +174,7 @@ def run_files(contents: Mapping[str, bytes], commands: Sequence[Sequence[str]], 
                 done = subprocess.run(
                     [path, *arguments],
                     cwd=folder,
-                    input=given.encode(),
+                    input=stdin.encode(),
                     capture_output=True,
                     timeout=SECONDS,
                     env=kept,

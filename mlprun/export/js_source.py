@@ -40,7 +40,7 @@ class _JavaScript(Source):
         return json.dumps(text).replace("<", "\\u003c")
 
     def call(self, name: str, *arguments: str) -> str:
-        camel = re.sub(r"_(\w)", lambda found: found[1].upper(), name)
+        camel = re.sub(r"_(\w)", lambda match: match[1].upper(), name)
         return super().call(camel, *arguments)
 
     def brackets(self, name: str, array: Array) -> tuple[str, str, str, str]:
@@ -66,7 +66,7 @@ class _JavaScript(Source):
 
     def head(self) -> str:
         answers = self.program.answers
-        found = {
+        result = {
             "classes": f"{{ class, {'probabilities' if answers.probabilistic else 'scores'} }} by name",
             "labels": "{ labels, probabilities }, both by name",
             "numbers": "the predicted numbers by name",
@@ -75,7 +75,7 @@ class _JavaScript(Source):
             *self.about(),
             "",
             "`predict(row)` takes an object with the names in COLUMNS; null, undefined, NaN or an empty text",
-            f"is a missing cell. It returns {found}.",
+            f"is a missing cell. It returns {result}.",
         ]
         return "\n".join(f"// {line}".rstrip() for line in lines)
 
@@ -149,14 +149,14 @@ class _JavaScript(Source):
                 yield f"x = x.map((z) => {self.activation(layer, 'z')});"
             case programs.Residual(of):
                 yield f"x = x.map((z, k) => kept{of}[k] + z);"
-            case programs.Recurrent(given, hidden, activation):
-                size, units = given.weight.shape[1], len(hidden.weight)
-                step = self.affine(given, f"{number}_INPUT", f"x.slice(t, t + {size})")
+            case programs.Recurrent(entry, hidden, activation):
+                size, units = entry.weight.shape[1], len(hidden.weight)
+                step = self.affine(entry, f"{number}_INPUT", f"x.slice(t, t + {size})")
                 former = self.affine(hidden, f"{number}_STATE", "state")
                 yield f"let state = new Array({units}).fill(0);"
                 yield f"for (let t = 0; t < x.length; t += {size}) {{"
-                yield f"  const given = {step}, former = {former};"
-                yield "  const sums = given.map((z, k) => z + former[k]);"
+                yield f"  const fromRow = {step}, fromState = {former};"
+                yield "  const sums = fromRow.map((z, k) => z + fromState[k]);"
                 yield f"  state = sums.map((z) => {self.activation(activation, 'z')});"
                 yield "}"
                 yield "x = state;"
@@ -184,12 +184,12 @@ class _JavaScript(Source):
                 lines.append(f"  return {{ class: CLASSES[{best}], {key}: {values} }};")
             case "numbers":
                 every = [self.target(target, f"y[{k}]") for k, target in enumerate(answers.targets)]
-                found = f"[{', '.join(every)}]"
+                numbers = f"[{', '.join(every)}]"
                 if answers.levels:
                     only = self.target(answers.targets[0], "z")
-                    found = f"y.map((z) => {only}).sort((a, b) => a - b)"
-                lines.append(f"  const found = {found};")
-                lines.append(f"  return {by_name.format('ANSWERS', 'found[k]')};")
+                    numbers = f"y.map((z) => {only}).sort((a, b) => a - b)"
+                lines.append(f"  const numbers = {numbers};")
+                lines.append(f"  return {by_name.format('ANSWERS', 'numbers[k]')};")
         return [*lines, "}"]
 
 
@@ -203,5 +203,5 @@ console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map(predict)));
 def run(content: bytes, program: Program, rows: list[list[Cell]]) -> Rows:
     """Answer raw rows by the module, in Node.js."""
     contents = {"model.mjs": content, "run.mjs": RUNNER.encode()}
-    printed = run_files(contents, [["node", "run.mjs"]], given=by_name(program, rows))
+    printed = run_files(contents, [["node", "run.mjs"]], stdin=by_name(program, rows))
     return in_order(program, json.loads(printed))

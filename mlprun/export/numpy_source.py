@@ -140,11 +140,11 @@ class _Python(Source):
                 yield f"x = {self.activation(layer, 'x')}"
             case programs.Residual():
                 yield "x = kept + x"
-            case programs.Recurrent(given, hidden, activation):
-                size = given.weight.shape[1]
+            case programs.Recurrent(entry, hidden, activation):
+                size = entry.weight.shape[1]
                 yield f"state = np.zeros((len(x), {width}))"
                 yield f"for k in range(0, x.shape[1], {size}):"
-                step = self.affine(given, f"{number}_INPUT", f"x[:, k : k + {size}]")
+                step = self.affine(entry, f"{number}_INPUT", f"x[:, k : k + {size}]")
                 yield f"    z = {step} + {self.affine(hidden, f'{number}_STATE', 'state')}"
                 yield f"    state = {self.activation(activation, 'z')}"
                 yield "x = state"
@@ -164,11 +164,11 @@ class _Python(Source):
                     "    ]",
                 ]
             case "classes":
-                found = "y.argmax(axis=1)" if threshold is None else f"(y[:, -1] > {threshold}).astype(int)"
+                best = "y.argmax(axis=1)" if threshold is None else f"(y[:, -1] > {threshold}).astype(int)"
                 key, names = ("probabilities", "CLASSES") if answers.probabilistic else ("scores", "ANSWERS")
                 two = answers.probabilistic and outputs == 1
                 lines += [
-                    f"    best = {found}",
+                    f"    best = {best}",
                     *(["    y = np.column_stack([1 - y, y])"] if two else []),
                     "    return [",
                     f'        {{"class": CLASSES[k], "{key}": dict(zip({names}, row.tolist()))}}',
@@ -206,5 +206,5 @@ def run(content: bytes, program: Program, rows: list[list[Cell]]) -> Rows:
     contents = {"model.py": content, "run.py": RUNNER.encode()}
     packages = os.path.dirname(os.path.dirname(np.__file__))
     command = [sys.executable, "-I", "run.py", packages]
-    printed = run_files(contents, [command], given=by_name(program, rows))
+    printed = run_files(contents, [command], stdin=by_name(program, rows))
     return in_order(program, json.loads(printed))
