@@ -163,8 +163,8 @@ def _eval_ensemble(
     fields |= {name: name for name in ("ensemble", "ensemble_interval")}
     values = {
         field: {
-            split: {metric: getattr(one, name) for metric, one in found.items()}
-            for split, found in splits.items()
+            split: {metric: getattr(one, name) for metric, one in metrics.items()}
+            for split, metrics in splits.items()
         }
         for field, name in fields.items()
     }
@@ -181,8 +181,8 @@ def _eval_ensemble(
             one.ensemble,
             report_text.interval_text(one.ensemble_interval),
         )
-        for split, found in splits.items()
-        for metric, one in found.items()
+        for split, metrics in splits.items()
+        for metric, one in metrics.items()
     ]
     count = len(ensemble.trials)
     title = f"{ensemble.path}, setting {ensemble.setting}: the mean of {count} trials and their ensemble"
@@ -289,15 +289,17 @@ def explain_command(
     """
     loaded = api.load(run, allow_code=allow_code)
     model = loaded.best
-    found = explanation.permutation_importances(model, split=split, metric=metric, repeats=repeats, seed=seed)
+    importances = explanation.permutation_importances(
+        model, split=split, metric=metric, repeats=repeats, seed=seed
+    )
     if features is not None:
         named = [word.strip() for word in next(csv.reader([features]), ())]
     elif model.preprocessing.symbols:
         named = []
     else:
-        named = [one.feature for one in found.features[:4]]
+        named = [one.feature for one in importances.features[:4]]
     dependences = list(explanation.partial_dependences(model, named, split=split)) if named else []
-    charts = {"importance": figures.importance_chart(loaded.folder.name, found)}
+    charts = {"importance": figures.importance_chart(loaded.folder.name, importances)}
     if dependences:
         charts["partial_dependence"] = figures.dependence_chart(loaded.folder.name, split, dependences)
     if out is not None:
@@ -308,40 +310,41 @@ def explain_command(
         paths.append(os.path.join(folder, f"{kind}.png"))
         files.write_atomic(paths[-1], figures.encode(chart, "png"))
     output.warn(*model.warnings, *model.experiment.warnings)
-    output.result(*_explanation_tables(found, dependences))
+    output.result(*_explanation_tables(importances, dependences))
     output.result("\n".join(paths))
     output.document(
         {
             "run": loaded.path,
             "epoch": model.epoch,
-            **_explanation(found, dependences),
+            **_explanation(importances, dependences),
             "repeats": repeats,
             "plots": paths,
         }
     )
 
 
-def _explanation(found: "Importances", dependences: "Sequence[Dependence]") -> dict[str, Any]:
+def _explanation(importances: "Importances", dependences: "Sequence[Dependence]") -> dict[str, Any]:
     """Return the JSON document of importances and partial dependences."""
     importance = [
         {"feature": one.feature, "mean": one.stats.mean, "interval": one.stats.interval, "values": one.values}
-        for one in found.features
+        for one in importances.features
     ]
     partial = [
         {"feature": one.feature, "values": one.labels, "outputs": one.outputs, "mean": one.mean.tolist()}
         for one in dependences
     ]
-    fields = {name: getattr(found, name) for name in ("split", "rows", "metric", "baseline")}
+    fields = {name: getattr(importances, name) for name in ("split", "rows", "metric", "baseline")}
     return {**fields, "importance": importance, "partial_dependence": partial}
 
 
-def _explanation_tables(found: "Importances", dependences: "Sequence[Dependence]") -> list[Table]:
+def _explanation_tables(importances: "Importances", dependences: "Sequence[Dependence]") -> list[Table]:
     """Return a table of importances, and one of where predictions are lowest and highest."""
     rows = []
-    for one in found.features:
+    for one in importances.features:
         low, high = one.stats.interval or (None, None)
         rows.append((one.feature, one.stats.mean, low, high))
-    title = f"by how much {found.split} {found.metric}, which is {found.baseline:.4g}, gets worse"
+    metric = f"{importances.split} {importances.metric}, which is {importances.baseline:.4g}"
+    title = f"by how much {metric}, gets worse"
     tables = [Table(("feature", "mean", "95% from", "to"), rows, title)]
     extremes = [
         (one.feature, output, *ends)
@@ -377,8 +380,8 @@ def _failures(
         for metric, value in values.items()
         if isinstance(value, float)
     }
-    found = [_failure(option, text, numbers, config) for option, text in bounds]
-    return [failure for failure in found if failure is not None]
+    failures = [_failure(option, text, numbers, config) for option, text in bounds]
+    return [failure for failure in failures if failure is not None]
 
 
 def _failure(

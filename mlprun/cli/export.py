@@ -21,7 +21,10 @@ def export_command(
         ),
     ],
     *,
-    to: Annotated[str, Option("--to", metavar="FORMAT", help=f"{', '.join(export.formats.names())}.")],
+    to: Annotated[
+        str,
+        Option("--to", metavar="FORMAT", help=f"{', '.join((*export.formats.names(), *trackers.names()))}."),
+    ],
     out: Annotated[
         str | None, Option("--out", "-o", metavar="FILE", help="Default: RUN/model.py and so on.")
     ] = None,

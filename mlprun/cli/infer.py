@@ -102,36 +102,38 @@ def infer_table(path: str, target: Sequence[str]) -> Inference:
     decimal, thousands = marks = _marks(table)
     options |= {"decimal": decimal} if decimal != "." else {}
     options |= {"thousands": thousands} if thousands is not None else {}
-    found = {name: _proposal(series, marks) for name, series in table.items() if name != split}
-    if "" in found:
-        found[""].skip("it has no name, as if it counted the rows")
-    missing = tuple(sorted({cell for one in found.values() for cell in one.missing}))
+    proposals = {name: _proposal(series, marks) for name, series in table.items() if name != split}
+    if "" in proposals:
+        proposals[""].skip("it has no name, as if it counted the rows")
+    missing = tuple(sorted({cell for one in proposals.values() for cell in one.missing}))
     options["missing"] = {"values": missing, "fill": "impute"} if missing else "impute"
     reading = {name: value for name, value in options.items() if name in ReadOptions.model_fields}
-    read_as = ReadOptions.model_validate({**reading, "columns": _columns(found)})
+    read_as = ReadOptions.model_validate({**reading, "columns": _columns(proposals)})
     sheet = replace(sheet, source=replace(sheet.source, options=read_as))
-    features = [name for name in found if name not in targets]
-    for name in found.keys() & set(targets):
+    features = [name for name in proposals if name not in targets]
+    for name in proposals.keys() & set(targets):
         cells = table[name].drop_nulls()
         example = f", such as {shown(cells[0])}" if len(cells) else ""
-        found[name].seen = f"target, {cells.n_unique()} distinct{example}; {table[name].null_count()} missing"
+        proposals[
+            name
+        ].seen = f"target, {cells.n_unique()} distinct{example}; {table[name].null_count()} missing"
     for name in features:
         cells = table[name]
-        found[name].check(cells.set(cells.is_in(missing), None) if missing else cells, sheet)
+        proposals[name].check(cells.set(cells.is_in(missing), None) if missing else cells, sheet)
     if split is not None:
         options["split"] = {"column": split}
     elif (group := _group(table, features)) is not None:
         options["group"] = group
         seen = f"group, {table[group].n_unique()} distinct, which no two splits share"
-        found[group] = _Proposal(seen=seen)
-    if all(found[name].is_skipped for name in features):
-        found |= {name: _Proposal() for name in features if name}  # reading the table says why
-    return _prepared(path, options, found, rows=sheet.rows)
+        proposals[group] = _Proposal(seen=seen)
+    if all(proposals[name].is_skipped for name in features):
+        proposals |= {name: _Proposal() for name in features if name}  # reading the table says why
+    return _prepared(path, options, proposals, rows=sheet.rows)
 
 
-def _columns(found: Mapping[str, _Proposal]) -> dict[str, dict[str, Any]]:
+def _columns(proposals: Mapping[str, _Proposal]) -> dict[str, dict[str, Any]]:
     """The options of columns that have any."""
-    return {name: one.options for name, one in found.items() if one.options}
+    return {name: one.options for name, one in proposals.items() if one.options}
 
 
 # --- how the cells are read
@@ -242,13 +244,13 @@ def _category(series: pl.Series, *why: str) -> _Proposal:
 # --- what the values suggest, once they are read
 
 
-def _prepared(path: str, options: dict[str, Any], found: dict[str, _Proposal], *, rows: int) -> Inference:
-    every = {**options, "path": path, "columns": _columns(found), "missing_target": "drop"}
+def _prepared(path: str, options: dict[str, Any], proposals: dict[str, _Proposal], *, rows: int) -> Inference:
+    every = {**options, "path": path, "columns": _columns(proposals), "missing_target": "drop"}
     dataset = Table.model_validate(every)
     data = dataset.load()
     for k, name in enumerate(data.input_names):
-        _describe(data, k, found[name])
-    data, targets = _without_skipped(data, found), dataset.targets
+        _describe(data, k, proposals[name])
+    data, targets = _without_skipped(data, proposals), dataset.targets
     gaps = np.isnan(np.asarray(data.inputs, np.float64))
     if not (isinstance(options["missing"], dict) or gaps.any()):
         options["missing"] = "refuse"
@@ -267,25 +269,29 @@ def _prepared(path: str, options: dict[str, Any], found: dict[str, _Proposal], *
     rarest, sections = _imbalance(data)
     if rarest is not None and len(data.classes or ()) == 2:
         options["positive"] = rarest
-    if _columns(found):
-        options["columns"] = _columns(found)
+    if _columns(proposals):
+        options["columns"] = _columns(proposals)
     time = None if {"group", "split"} & set(options) else _order(data)
     if time is not None:
         notes.append(f"Rows are in the order of {shown(time)}: set dataset.time to test on later ones.")
-    lines = [f"{name}: " + "; ".join([one.seen or "skipped", *one.reasons]) for name, one in found.items()]
+    lines = [
+        f"{name}: " + "; ".join([one.seen or "skipped", *one.reasons]) for name, one in proposals.items()
+    ]
     skipped = [
-        f"Skipped column {shown(name)}: {one.reasons[0]}." for name, one in found.items() if one.is_skipped
+        f"Skipped column {shown(name)}: {one.reasons[0]}."
+        for name, one in proposals.items()
+        if one.is_skipped
     ]
     about = [*_about(data, options, gaps), *notes, *skew, *table_warnings(dataset, data), *shortened(skipped)]
     return Inference(options, about, lines, sections, {} if time is None else {"time": time})
 
 
-def _without_skipped(data: Data, found: Mapping[str, _Proposal]) -> Data:
+def _without_skipped(data: Data, proposals: Mapping[str, _Proposal]) -> Data:
     """The features that are used; all where it would be none."""
-    kept = [k for k, name in enumerate(data.input_names) if not found[name].is_skipped]
+    kept = [k for k, name in enumerate(data.input_names) if not proposals[name].is_skipped]
     if not kept:
         for name in data.input_names:
-            found[name].options.clear()
+            proposals[name].options.clear()
         return data
     return replace(
         data,

@@ -156,31 +156,31 @@ class _Composer:
             self.fatal(position, f"is nested more than {MAX_DEPTH} levels deep", path)
 
     def items(self, path: Path) -> tuple[Node, ...]:
-        found: list[Node] = []
+        items: list[Node] = []
         while not self.parser.check_event(self.yaml.SequenceEndEvent):
-            found.append(self.value((*path, len(found))))
+            items.append(self.value((*path, len(items))))
         self.next()
-        return tuple(found)
+        return tuple(items)
 
     def entries(self, path: Path) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
+        entries: dict[str, Entry] = {}
         while not self.parser.check_event(self.yaml.MappingEndEvent):
             key = self.value((*path, "?"))
             name = str(key.value) if isinstance(key.value, str) else "?"
-            refusal = _key_problem(key, found.get(name))
+            refusal = _key_problem(key, entries.get(name))
             if refusal:
                 self.problem(key.position, refusal, path if name == "?" else (*path, name))
             node = self.value((*path, name))
             if not refusal:
-                found[name] = Entry(key.position, node)
+                entries[name] = Entry(key.position, node)
         self.next()
-        return found
+        return entries
 
     def scalar(self, event: Any, position: Position, path: Path) -> Node:
         value: Any = event.value
         if "env:" in value:
             written = value.translate(_HIDDEN)
-            value = _VARIABLE.sub(lambda found: self.variable(found, position, path), written)
+            value = _VARIABLE.sub(lambda match: self.variable(match, position, path), written)
         if event.implicit[0] and not event.style:
             try:
                 value = parse_scalar(value.strip())
@@ -190,11 +190,11 @@ class _Composer:
             value = ConfigStr.in_folder(self.source.folder, value)
         return Node(value, position)
 
-    def variable(self, found: re.Match[str], position: Position, path: Path) -> str:
+    def variable(self, match: re.Match[str], position: Position, path: Path) -> str:
         """Return what a reference to an environment variable stands for."""
-        name, default = found[1], found[3]
-        if found[0].startswith("$$"):
-            return found[0][1:]
+        name, default = match[1], match[3]
+        if match[0].startswith("$$"):
+            return match[0][1:]
         value = os.environ.get(name or "")
         bad = _FORBIDDEN.search(value or "")
         message = ""

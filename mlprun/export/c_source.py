@@ -222,8 +222,8 @@ class _C(Source):
                 yield f"linear({arrays}, {after}, {before}, x{x - 1}, x{x}); /* {layer.name} */"
             case programs.Embedding(weight):
                 table, dim = self.array(f"E{x}", weight), weight.shape[1]
-                weight = f"{table}[{dim} * (int)x{x - 1}[k / {dim}] + k % {dim}]"
-                yield from self.loop(after, f"x{x}[k] = {weight};")
+                number = f"{table}[{dim} * (int)x{x - 1}[k / {dim}] + k % {dim}]"
+                yield from self.loop(after, f"x{x}[k] = {number};")
             case programs.BatchNorm() | programs.LayerNorm():
                 yield f"{self.norm(layer, x, f'x{x}', str(after))};"
             case programs.Activation():

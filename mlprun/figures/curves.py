@@ -241,13 +241,13 @@ def overlay(runs: Sequence[RunData], kind: str = "loss") -> Chart:
     return chart.grid_of(f"{kind.capitalize()} of {len(runs)} runs", details, panels, columns=2, height=2.6)
 
 
-def rate_range_chart(name: str, found: RangeTest) -> Chart:
+def rate_range_chart(name: str, range_test: RangeTest) -> Chart:
     """The train loss of each seed and their smoothed mean against the learning rate."""
-    smoothed = np.exp(found.smoothed)
-    drawable = np.where(chart.is_drawable(found.losses), found.losses, np.nan)
-    marks: list[Mark] = [Line(found.rates, drawable, "one seed", style.GREY, width=0.6, opacity=0.6)]
-    marks.append(Line(found.rates[: len(smoothed)], smoothed, "smoothed mean", style.BLUE, width=2.0))
-    if suggestion := found.points["suggestion"]:
+    smoothed = np.exp(range_test.smoothed)
+    drawable = np.where(chart.is_drawable(range_test.losses), range_test.losses, np.nan)
+    marks: list[Mark] = [Line(range_test.rates, drawable, "one seed", style.GREY, width=0.6, opacity=0.6)]
+    marks.append(Line(range_test.rates[: len(smoothed)], smoothed, "smoothed mean", style.BLUE, width=2.0))
+    if suggestion := range_test.points["suggestion"]:
         marks.append(chart.vertical(suggestion, label=f"suggestion: {suggestion:g}"))
     # a loss that explodes would flatten the rest
     limits = (None, smoothed[0] * 4) if len(smoothed) else None

@@ -59,8 +59,8 @@ class ImportanceFigure(ExplanationFigure):
     name: Literal["importance"] = "importance"
 
     def compute(self, data: RunData) -> Chart:
-        found = explanation.permutation_importances(self.model(data), split=self.split)
-        return importance_chart(data.name, found)
+        importances = explanation.permutation_importances(self.model(data), split=self.split)
+        return importance_chart(data.name, importances)
 
 
 @run_figures.register
@@ -83,15 +83,15 @@ class PartialDependence(ExplanationFigure):
     def compute(self, data: RunData) -> Chart:
         model, features = self.model(data), self.features
         if features is None:
-            found = explanation.permutation_importances(model, split=self.split, repeats=REPEATS)
-            features = tuple(one.feature for one in found.features[:PANELS])
+            importances = explanation.permutation_importances(model, split=self.split, repeats=REPEATS)
+            features = tuple(one.feature for one in importances.features[:PANELS])
         every = explanation.partial_dependences(model, features, split=self.split)
         return dependence_chart(data.name, self.split, list(every))
 
 
-def importance_chart(name: str, found: Importances) -> Chart:
+def importance_chart(name: str, importances: Importances) -> Chart:
     """A bar for each feature, the most important on top."""
-    shown = found.features[:FEATURES]
+    shown = importances.features[:FEATURES]
     stats = [one.stats for one in shown]
     means = np.array([one.mean or 0.0 for one in stats])
     ends = np.array([one.interval or (mean, mean) for one, mean in zip(stats, means, strict=True)])
@@ -100,13 +100,14 @@ def importance_chart(name: str, found: Importances) -> Chart:
         Bars(rows - 0.31, rows + 0.31, means, along="y"),
         chart.intervals(rows, ends[:, 0], ends[:, 1], along="y", width=1.8),
     )
-    metric = label_of(found.metric)
+    metric = label_of(importances.metric)
     x = Axis(f"by how much {metric} gets worse")
     names = tuple(style.name(one.feature) for one in shown)
     y = Axis("", "category", (len(names) - 0.4, -0.6), tuple(range(len(names))), names)
-    hidden = len(found.features) - len(shown)
+    hidden = len(importances.features) - len(shown)
+    of_rows = style.format_count(importances.rows, f"{importances.split} row")
     details = chart.joined(
-        f"{metric} of {style.format_count(found.rows, f'{found.split} row')}: {style.number(found.baseline)}",
+        f"{metric} of {of_rows}: {style.number(importances.baseline)}",
         f"means over {len(shown[0].values)} permutations, 95% intervals",
         f"{style.format_count(hidden, 'less important feature')} not shown" if hidden else "",
     )
@@ -114,12 +115,12 @@ def importance_chart(name: str, found: Importances) -> Chart:
     return Chart(f"Permutation importance: {name}", details, (Panel(marks, x, y),), height=height)
 
 
-def dependence_chart(name: str, split: str, found: Sequence[Dependence]) -> Chart:
+def dependence_chart(name: str, split: str, dependences: Sequence[Dependence]) -> Chart:
     """A panel for each feature: its values across, predictions upward."""
-    rows = len(found[0].curves)
+    rows = len(dependences[0].curves)
     drawn = chart.evenly_spaced(rows, CURVES)
-    single = len(found[0].outputs) == 1
-    panels = [_dependence_panel(one, drawn if single else drawn[:0]) for one in found]
+    single = len(dependences[0].outputs) == 1
+    panels = [_dependence_panel(one, drawn if single else drawn[:0]) for one in dependences]
     details = chart.joined(
         f"mean over {style.format_count(rows, f'{split} row')}",
         f"thin lines: {len(drawn)} of the rows" if single else "",
