@@ -168,7 +168,9 @@ def _send_run(
             state.save()
         if not is_over:
             ended.wait(max(POLL_SECONDS, POLL_FACTOR * (time.monotonic() - began)))
-    status = folder.status()
+    deadline = time.monotonic() + POLL_SECONDS
+    while (status := folder.status()).state == "running" and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS / 20)  # a killed training closes its files in turn: this pipe before its lock
     metrics = dict(_final_metrics(status.figures))
     if not metrics:
         return session.finish(Result(status.state, status.epochs))

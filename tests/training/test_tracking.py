@@ -6,14 +6,18 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import mlprun
 from mlprun import extras
+from mlprun import trackers as tracker_process
 from mlprun.cli import main
 from mlprun.errors import ConfigError, FileError, InterruptedRunError, RunInUseError, UsageError
 from mlprun.interrupts import StopFlag
@@ -259,6 +263,22 @@ def test_a_killed_training_leaves_what_it_saved(config: dict[str, Any], tmp_path
     assert (state, metrics, files) == ("crashed", {}, [])
     logged = [row["epoch"] for rows in found["log"] for row in rows]
     assert logged == mlprun.load(run, allow_code=True).history["epoch"].tolist()
+
+
+def test_a_killed_training_has_crashed_though_its_lock_goes_after_its_pipe(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    run = mlprun.train(config, out=str(tmp_path), allow_code=True)
+    run.folder.write_status(replace(run.status, state="running", figures={}))
+    results, ended = [], threading.Event()
+    ended.set()
+    session = SimpleNamespace(id="1", log=lambda rows: None, finish=results.append)
+    lock = run.folder.lock()
+    threading.Timer(0.3, lock.release).start()
+    with tracker_process.State(run.path, {"name": "any"}) as state:
+        tracker: Any = SimpleNamespace(open=lambda run, known: session)
+        tracker_process._send_run(run.folder, run.config, tracker, state, ended, allow_code=True)
+    assert [result.state for result in results] == ["crashed"]
 
 
 # ---- sending afterwards
